@@ -1,0 +1,421 @@
+"""Everything about a video that can be decided before a weight is loaded.
+
+``make_plan`` turns a request and a model's plain numbers into a ``Plan``: size, seed, exact
+frame count, and every section with its frame indices, in rendering order.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from framepack.domain.buckets import bucket_size
+from framepack.domain.errors import InvalidRequest
+from framepack.domain.geometry import ModelDefaults, ModelGeometry
+from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
+from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant
+from framepack.domain.schedule import (
+    generated_frames,
+    nearest_sections,
+    official_sections,
+    overlap_frames,
+    paddings,
+    section_frames,
+    sections_for,
+)
+
+__all__ = ["Mode", "ModelDefaults", "ModelGeometry", "Plan", "Section", "make_plan"]
+
+Mode = Literal["t2v", "i2v", "flf2v", "lf2v"]
+"""Text alone, start picture, start and end picture (first-last), end picture alone (last)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One run of the denoiser.
+
+    Attributes:
+        index: position from the start of the video, 0 first.
+        render_index: position in rendering order, 0 first.
+        padding: gap to the start picture on the time axis, in sections; 0 when forward-only.
+        indices: positions of its latent frames on the time axis.
+        prompt: what happens in it.
+        start_frame: first output frame it is responsible for.
+        end_frame: one past the last output frame it is responsible for.
+        overlap_frames: frames blended with its neighbour rendered before; 0 for the first.
+        is_first_rendered: nothing was rendered before it.
+        is_last_rendered: nothing will be rendered after it.
+    """
+
+    index: int
+    render_index: int
+    padding: int
+    indices: FrameIndices
+    prompt: str
+    start_frame: int
+    end_frame: int
+    overlap_frames: int
+    is_first_rendered: bool
+    is_last_rendered: bool
+
+
+class Plan(BaseModel):
+    """What exactly will be computed; survives a round trip through JSON unchanged.
+
+    Attributes:
+        plan_version: version of this schema.
+        request: the request with every default filled in.
+        model: preset name, or path of a model folder or recipe.
+        variant: order in which sections are rendered.
+        mode: which pictures there are.
+        width: px.
+        height: px.
+        fps: frames per second of the file.
+        seed: start of all randomness.
+        num_frames: frames written, exactly.
+        num_generated_frames: frames decoded; those past ``num_frames`` are trimmed at the end.
+        latent_window_size: latent frames per section.
+        has_start: the start picture's latent is part of the video.
+        sections: in rendering order.
+        notes: lines that people should see.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    plan_version: Literal[1] = 1
+    request: ResolvedRequest
+    model: str
+    variant: Variant
+    mode: Mode
+    width: int
+    height: int
+    fps: float
+    seed: int
+    num_frames: int
+    num_generated_frames: int
+    latent_window_size: int
+    has_start: bool
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_sections(self) -> int:
+        """Sections to render."""
+        return len(self.sections)
+
+    @property
+    def duration_s(self) -> float:
+        """True length of the video, seconds."""
+        return self.num_frames / self.fps
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether the end is rendered first (inverted anti-drifting sampling)."""
+        return self.variant == "bi-directional"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-able values."""
+        return self.model_dump(mode="json")
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The plan as JSON text."""
+        return self.model_dump_json(indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Plan":
+        """Read a plan back.
+
+        Raises:
+            InvalidRequest: the text is not a plan of this version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the text"
+            raise InvalidRequest(
+                f"this is not a plan that can be read: {where}: {first['msg']}; "
+                "make it anew with `framepack plan --json`"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Length:
+    num_sections: int
+    num_frames: int
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    request: GenerationRequest,
+    *,
+    model: str,
+    geometry: ModelGeometry,
+    defaults: ModelDefaults,
+    variants: Sequence[Variant],
+    image_size: tuple[int, int] | None = None,
+    end_image_size: tuple[int, int] | None = None,
+    allow_empty: bool = False,
+) -> Plan:
+    """Decide everything about a video.
+
+    Args:
+        request: as asked.
+        model: name under which the model is found again (``ModelSpec.key``).
+        geometry: the model's sizes.
+        defaults: the model's own defaults.
+        variants: rendering orders the model serves.
+        image_size: (width, height) in px of the start picture as it is shown.
+        end_image_size: the same of the end picture.
+        allow_empty: accept a request without prompt and picture, to look at its plan only.
+
+    Returns:
+        The plan; same request with a seed, same plan.
+
+    Raises:
+        InvalidRequest: the request and the model do not fit, or the request says nothing.
+        ValueError: the request names a picture whose size is needed and was not given.
+    """
+    if not allow_empty:
+        request.require_subject()
+    variant = _choose_variant(request, model, defaults, variants)
+    mode = _mode(request, image_size, end_image_size)
+    if mode in ("flf2v", "lf2v") and variant == "forward-only":
+        raise InvalidRequest(
+            "an end picture was given, but the forward-only variant starts from the beginning and "
+            "cannot aim at an end; leave --end-image out, or use a bi-directional model such as "
+            "i2v (--variant bi-directional)"
+        )
+    resolution = request.resolution or defaults.resolution
+    shape = _shape(request, mode, image_size, end_image_size)
+    width, height = _choose_size(request, model, geometry, resolution, shape)
+    has_start = mode in ("i2v", "flf2v")
+    length = _choose_length(request, mode, geometry.temporal_stride)
+    resolved = _resolve(
+        request,
+        defaults,
+        model=model,
+        variant=variant,
+        resolution=resolution,
+        width=width,
+        height=height,
+    )
+    return Plan(
+        request=resolved,
+        model=model,
+        variant=variant,
+        mode=mode,
+        width=width,
+        height=height,
+        fps=request.fps,
+        seed=resolved.seed,
+        num_frames=length.num_frames,
+        num_generated_frames=generated_frames(
+            length.num_sections,
+            request.latent_window_size,
+            has_start=has_start,
+            stride=geometry.temporal_stride,
+        ),
+        latent_window_size=request.latent_window_size,
+        has_start=has_start,
+        sections=_sections(resolved, length, geometry, has_start=has_start),
+        notes=length.notes + _notes(resolved, length, geometry),
+    )
+
+
+def _choose_variant(
+    request: GenerationRequest, model: str, defaults: ModelDefaults, variants: Sequence[Variant]
+) -> Variant:
+    variant = request.variant or defaults.variant
+    if variant not in variants:
+        raise InvalidRequest(
+            f"model {model} is {' and '.join(variants)} only, but variant {variant} was asked for; "
+            "leave --variant out or choose another --model"
+        )
+    return variant
+
+
+def _mode(
+    request: GenerationRequest,
+    image_size: tuple[int, int] | None,
+    end_image_size: tuple[int, int] | None,
+) -> Mode:
+    has_image = request.image is not None or image_size is not None
+    has_end = request.end_image is not None or end_image_size is not None
+    if has_image:
+        return "flf2v" if has_end else "i2v"
+    return "lf2v" if has_end else "t2v"
+
+
+def _shape(
+    request: GenerationRequest,
+    mode: Mode,
+    image_size: tuple[int, int] | None,
+    end_image_size: tuple[int, int] | None,
+) -> tuple[int, int]:
+    """(width, height) whose proportions the video takes; text alone gives a square."""
+    if mode == "t2v" or request.width is not None:
+        return 1, 1
+    size = end_image_size if mode == "lf2v" else image_size
+    if size is None:
+        raise ValueError(f"make_plan needs the picture's size in mode {mode}")
+    return size
+
+
+def _choose_size(
+    request: GenerationRequest,
+    model: str,
+    geometry: ModelGeometry,
+    resolution: int,
+    shape: tuple[int, int],
+) -> tuple[int, int]:
+    multiple = geometry.size_multiple
+    if request.width is not None and request.height is not None:
+        explicit = (request.width, request.height)
+        nearest = (_nearest_side(request.width, geometry), _nearest_side(request.height, geometry))
+        if explicit != nearest:
+            raise InvalidRequest(
+                f"size {explicit[0]}x{explicit[1]} px does not fit model {model}: sides are "
+                f"multiples of {multiple} from {geometry.min_size} to {geometry.max_size} px; "
+                f"the nearest is --width {nearest[0]} --height {nearest[1]}"
+            )
+        return explicit
+    size = bucket_size(*shape, resolution, multiple)
+    if _in_range(size, geometry):
+        return size
+    fitting = [
+        candidate
+        for candidate in range(multiple, 4096 + 1, multiple)
+        if _in_range(bucket_size(*shape, candidate, multiple), geometry)
+    ]
+    advice = (
+        f"the nearest that fits is --resolution {min(fitting, key=lambda r: abs(r - resolution))}"
+        if fitting
+        else "give --width and --height"
+    )
+    raise InvalidRequest(
+        f"resolution {resolution} gives {size[0]}x{size[1]} px, but model {model} makes "
+        f"{geometry.min_size} to {geometry.max_size} px per side; {advice}"
+    )
+
+
+def _nearest_side(side: int, geometry: ModelGeometry) -> int:
+    multiple = geometry.size_multiple
+    lowest = -(-geometry.min_size // multiple) * multiple
+    highest = geometry.max_size // multiple * multiple
+    return min(max(round(side / multiple) * multiple, lowest), highest)
+
+
+def _in_range(size: tuple[int, int], geometry: ModelGeometry) -> bool:
+    return all(geometry.min_size <= side <= geometry.max_size for side in size)
+
+
+def _choose_length(request: GenerationRequest, mode: Mode, stride: int) -> _Length:
+    """Sections and exact frames; a note wherever the length is not the one asked for."""
+    window = request.latent_window_size
+    has_start = mode in ("i2v", "flf2v")
+    has_end = mode in ("flf2v", "lf2v")
+    asked = max(round(request.duration_s * request.fps), 1)
+    if request.official_length:
+        count = official_sections(request.duration_s, request.fps, window, stride=stride)
+    elif has_end:
+        count = nearest_sections(asked, window, has_start=has_start, stride=stride)
+    else:
+        count = sections_for(asked, window, has_start=has_start, stride=stride)
+        return _Length(count, asked, ())
+    frames = generated_frames(count, window, has_start=has_start, stride=stride)
+    if frames == asked:
+        return _Length(count, frames, ())
+    reason = (
+        "the original length rule makes whole sections"
+        if request.official_length
+        else "an end picture fixes the last frame, so sections are kept whole"
+    )
+    note = (
+        f"True length: {frames} frames ({frames / request.fps:.2f} s) instead of {asked} "
+        f"({asked / request.fps:.2f} s); {reason}."
+    )
+    return _Length(count, frames, (note,))
+
+
+def _resolve(
+    request: GenerationRequest,
+    defaults: ModelDefaults,
+    *,
+    model: str,
+    variant: Variant,
+    resolution: int,
+    width: int,
+    height: int,
+) -> ResolvedRequest:
+    filled = {
+        "seed": secrets.randbelow(2**32),
+        "num_inference_steps": defaults.num_inference_steps,
+        "guidance_scale": defaults.guidance_scale,
+        "true_cfg_scale": defaults.true_cfg_scale,
+        "shift": defaults.shift,
+        "solver": defaults.solver,
+    }
+    given = {name: value for name, value in dict(request).items() if value is not None}
+    decided = {
+        "model": model,
+        "variant": variant,
+        "resolution": resolution,
+        "width": width,
+        "height": height,
+    }
+    return ResolvedRequest.model_validate(filled | given | decided)
+
+
+def _sections(
+    request: ResolvedRequest, length: _Length, geometry: ModelGeometry, *, has_start: bool
+) -> tuple[Section, ...]:
+    """Every section in rendering order."""
+    window, stride = request.latent_window_size, geometry.temporal_stride
+    count = length.num_sections
+    inverted = request.variant == "bi-directional"
+    gaps = paddings(count, geometry.trained_padding) if inverted else [0] * count
+    sections = []
+    for render_index, padding in enumerate(gaps):
+        index = count - 1 - render_index if inverted else render_index
+        start_frame, end_frame = section_frames(
+            index, window, length.num_frames, has_start=has_start, stride=stride
+        )
+        sections.append(
+            Section(
+                index=index,
+                render_index=render_index,
+                padding=padding,
+                indices=(
+                    inverted_indices(padding, window, geometry.layout)
+                    if inverted
+                    else forward_indices(window, geometry.layout)
+                ),
+                prompt=request.prompt,
+                start_frame=start_frame,
+                end_frame=end_frame,
+                overlap_frames=overlap_frames(window, stride=stride) if render_index else 0,
+                is_first_rendered=render_index == 0,
+                is_last_rendered=render_index == count - 1,
+            )
+        )
+    return tuple(sections)
+
+
+def _notes(
+    request: ResolvedRequest, length: _Length, geometry: ModelGeometry
+) -> tuple[str, ...]:
+    notes = []
+    if request.negative_prompt.strip() and request.true_cfg_scale == 1:
+        notes.append("The negative prompt has no effect at --cfg-scale 1; raise it to use one.")
+    trained = geometry.trained_padding
+    inverted = request.variant == "bi-directional"
+    if inverted and trained is not None and length.num_sections > trained + 1:
+        frames = geometry.temporal_stride * request.latent_window_size * (trained + 1) + 1
+        notes.append(
+            f"Model {request.model} keeps bi-directional motion steady up to {frames} frames "
+            f"({frames / request.fps:.1f} s); --variant forward-only suits longer videos."
+        )
+    return tuple(notes)

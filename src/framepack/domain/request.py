@@ -1,0 +1,417 @@
+"""What a person asks for: the one schema that command line, API and studio share.
+
+Every field carries a title, a description with unit, limits and default, and in its schema the
+command line option, so labels, help texts and forms are generated from here and nowhere else.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from framepack.domain.errors import InvalidRequest
+
+__all__ = [
+    "MAX_DURATION_S",
+    "MAX_SEED",
+    "SOLVERS",
+    "VARIANTS",
+    "X264_PRESETS",
+    "GenerationRequest",
+    "ResolvedRequest",
+    "Solver",
+    "Variant",
+    "X264Preset",
+    "explain",
+]
+
+Variant = Literal["bi-directional", "forward-only"]
+"""``bi-directional`` renders the end first (inverted anti-drifting), ``forward-only`` the start."""
+Solver = Literal["unipc", "euler"]
+X264Preset = Literal[
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+]
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
+X264_PRESETS: tuple[X264Preset, ...] = get_args(X264Preset)
+
+MAX_DURATION_S = 3600
+MAX_SEED = 2**53 - 1
+"""The largest integer that every JSON reader, a browser's included, keeps exactly."""
+
+_OWN_DEFAULT = "the model's own"
+
+
+def _field(
+    default: object,
+    text: str,
+    *,
+    title: str,
+    option: str,
+    rule: str,
+    unset: str = _OWN_DEFAULT,
+    unit: str = "",
+    **limits: Any,
+) -> Any:
+    """A pydantic field whose help text and error message come from the same facts.
+
+    Args:
+        default: the default; None means that ``unset`` says what happens.
+        text: one sentence on what the field does.
+        title: label for forms.
+        option: command line option.
+        rule: what a valid value is, as the end of "it must be ...".
+        unset: what None stands for.
+        unit: unit of the value, if it has one.
+        limits: pydantic constraints (ge, gt, le, max_length).
+    """
+    shown = unset if default is None else (repr(default) if default == "" else str(default))
+    return Field(
+        default,
+        title=title,
+        description=f"{text} {rule[0].upper()}{rule[1:]}; default: {shown}.",
+        json_schema_extra={"option": option, "unit": unit, "rule": rule},
+        **limits,
+    )
+
+
+class GenerationRequest(BaseModel):
+    """One video to make, as asked. None always means "the model's own default".
+
+    Build it with ``GenerationRequest.parse(...)`` to get one clear line on bad input; the plain
+    constructor raises pydantic's ValidationError, which web frameworks understand.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    prompt: str = _field(
+        "",
+        "What happens in the video.",
+        title="Prompt",
+        option="--prompt",
+        rule="text of at most 10000 characters",
+        max_length=10_000,
+    )
+    negative_prompt: str = _field(
+        "",
+        "What the video must not show; acts only when the true guidance is above 1.",
+        title="Negative prompt",
+        option="--negative-prompt",
+        rule="text of at most 10000 characters",
+        max_length=10_000,
+    )
+    image: Path | None = _field(
+        None,
+        "Picture that is the first frame.",
+        title="Start picture",
+        option="--image",
+        rule="the path of a picture",
+        unset="none, text to video",
+    )
+    end_image: Path | None = _field(
+        None,
+        "Picture that is the last frame (bi-directional only).",
+        title="End picture",
+        option="--end-image",
+        rule="the path of a picture",
+        unset="none",
+    )
+    model: str | None = _field(
+        None,
+        "Weights to use.",
+        title="Model",
+        option="--model",
+        rule="tiny, i2v, f1, a model folder or a RECIPE.toml",
+        unset="i2v or f1 where this machine has them and can run them, else tiny",
+        min_length=1,
+    )
+    variant: Variant | None = _field(
+        None,
+        "Order in which sections are rendered.",
+        title="Variant",
+        option="--variant",
+        rule="one of bi-directional, forward-only",
+    )
+    duration_s: float = _field(
+        4.0,
+        "Length of the video.",
+        title="Duration",
+        option="--duration",
+        unit="s",
+        rule=f"a number of seconds above 0 and at most {MAX_DURATION_S}",
+        gt=0,
+        le=MAX_DURATION_S,
+    )
+    fps: float = _field(
+        30.0,
+        "Frame rate of the file; the published weights were made for 30.",
+        title="Frame rate",
+        option="--fps",
+        unit="frames/s",
+        rule="a number of frames per second from 1 to 120",
+        ge=1,
+        le=120,
+    )
+    resolution: int | None = _field(
+        None,
+        "Size class: the bucket nearest to the picture's shape, scaled to about this side length.",
+        title="Resolution",
+        option="--resolution",
+        unit="px",
+        rule="a whole number of pixels from 16 to 4096",
+        ge=16,
+        le=4096,
+    )
+    width: int | None = _field(
+        None,
+        "Exact width, together with the height; overrides the resolution.",
+        title="Width",
+        option="--width",
+        unit="px",
+        rule="a whole number of pixels from 16 to 4096, a multiple of 16",
+        unset="from the resolution and the picture's shape",
+        ge=16,
+        le=4096,
+    )
+    height: int | None = _field(
+        None,
+        "Exact height, together with the width; overrides the resolution.",
+        title="Height",
+        option="--height",
+        unit="px",
+        rule="a whole number of pixels from 16 to 4096, a multiple of 16",
+        unset="from the resolution and the picture's shape",
+        ge=16,
+        le=4096,
+    )
+    seed: int | None = _field(
+        None,
+        "Start of all randomness; the same seed gives the same video.",
+        title="Seed",
+        option="--seed",
+        rule=f"a whole number from 0 to {MAX_SEED}",
+        unset="a fresh random one, reported and stored",
+        ge=0,
+        le=MAX_SEED,
+    )
+    num_inference_steps: int | None = _field(
+        None,
+        "Denoising steps per section.",
+        title="Steps",
+        option="--steps",
+        rule="a whole number from 1 to 200",
+        ge=1,
+        le=200,
+    )
+    guidance_scale: float | None = _field(
+        None,
+        "Distilled guidance: how closely the prompt is followed, at no extra cost.",
+        title="Distilled guidance",
+        option="--guidance-scale",
+        rule="a number from 0 to 100",
+        ge=0,
+        le=100,
+    )
+    true_cfg_scale: float | None = _field(
+        None,
+        "Classifier-free guidance; above 1 every step also runs the negative prompt.",
+        title="True guidance",
+        option="--cfg-scale",
+        rule="a number from 1 to 32",
+        ge=1,
+        le=32,
+    )
+    guidance_rescale: float = _field(
+        0.0,
+        "How much of the contrast that true guidance adds is taken back.",
+        title="Guidance rescale",
+        option="--guidance-rescale",
+        rule="a number from 0 to 1",
+        ge=0,
+        le=1,
+    )
+    shift: float | None = _field(
+        None,
+        "Weight of the noisy part of the schedule; 0 is the rule that depends on the size.",
+        title="Shift",
+        option="--shift",
+        rule="a number from 0 to 100",
+        ge=0,
+        le=100,
+    )
+    solver: Solver | None = _field(
+        None,
+        "Integrator of the denoising steps.",
+        title="Solver",
+        option="--solver",
+        rule="one of unipc, euler",
+    )
+    latent_window_size: int = _field(
+        9,
+        "Length of a section; the published weights were trained with 9.",
+        title="Window",
+        option="--latent-window-size",
+        unit="latent frames",
+        rule="a whole number of latent frames from 1 to 33",
+        ge=1,
+        le=33,
+    )
+    start_strength: float = _field(
+        1.0,
+        "How firmly the start picture holds; below 1 seeded noise is mixed in.",
+        title="Start strength",
+        option="--start-strength",
+        rule="a number from 0 to 2",
+        ge=0,
+        le=2,
+    )
+    end_strength: float = _field(
+        1.0,
+        "How firmly the end picture holds; below 1 seeded noise is mixed in.",
+        title="End strength",
+        option="--end-strength",
+        rule="a number from 0 to 2",
+        ge=0,
+        le=2,
+    )
+    vision_strength: float = _field(
+        1.0,
+        "Weight of what the image encoder saw in the pictures.",
+        title="Vision strength",
+        option="--vision-strength",
+        rule="a number from 0 to 2",
+        ge=0,
+        le=2,
+    )
+    official_length: bool = _field(
+        False,
+        "Round the duration to whole sections as the original program does.",
+        title="Original length rule",
+        option="--official-length",
+        rule="true or false",
+    )
+    crf: int = _field(
+        16,
+        "H.264 quality, lower is better and larger.",
+        title="Quality",
+        option="--crf",
+        rule="a whole number from 0 to 51",
+        ge=0,
+        le=51,
+    )
+    preset: X264Preset = _field(
+        "medium",
+        "H.264 encoding effort: slower gives smaller files.",
+        title="Encoder preset",
+        option="--preset",
+        rule=f"one of {', '.join(X264_PRESETS)}",
+    )
+
+    @field_validator("image", "end_image", mode="before")
+    @classmethod
+    def _path_is_not_empty(cls, value: object) -> object:
+        # Path("") is the current folder, so an empty form field would name a folder.
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("an empty path")
+        return value
+
+    @model_validator(mode="after")
+    def _width_and_height_go_together(self) -> Self:
+        if (self.width is None) != (self.height is None):
+            given, missing = ("height", "width") if self.width is None else ("width", "height")
+            raise ValueError(
+                f"{given} is {self.width or self.height} px but no {missing} was given; "
+                f"give both --width and --height, or use --resolution"
+            )
+        return self
+
+    @classmethod
+    def parse(cls, **values: Any) -> Self:
+        """Build a request from untyped values (strings are converted).
+
+        Raises:
+            InvalidRequest: one line that names every field at fault, its value and its limits.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InvalidRequest(explain(error)) from error
+
+    @property
+    def has_subject(self) -> bool:
+        """Whether there is a prompt or a picture to make a video of."""
+        return bool(self.prompt.strip() or self.image or self.end_image)
+
+    def require_subject(self) -> None:
+        """Refuse a request that says nothing.
+
+        Raises:
+            InvalidRequest: the prompt is empty and there is no picture.
+        """
+        if not self.has_subject:
+            raise InvalidRequest(
+                "the prompt is empty and there is no picture; give --prompt, --image or both"
+            )
+
+
+class ResolvedRequest(GenerationRequest):
+    """A request with every default filled in: what is planned, stored and repeated.
+
+    Only the pictures may be None, which then means that there is none. ``shift`` 0 is the rule
+    that depends on the size.
+    """
+
+    model: str
+    variant: Variant
+    resolution: int
+    width: int
+    height: int
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    true_cfg_scale: float
+    shift: float
+    solver: Solver
+
+    @model_validator(mode="after")
+    def _keeps_the_limits_of_the_request(self) -> Self:
+        GenerationRequest.model_validate(dict(self))
+        return self
+
+
+def explain(error: ValidationError) -> str:
+    """Turn pydantic's report on a request into one line: what was found, what is needed."""
+    return "; ".join(_explain_one(dict(item)) for item in error.errors(include_url=False))
+
+
+def _explain_one(item: dict[str, Any]) -> str:
+    location = [str(part) for part in item["loc"]]
+    if not location:
+        cause = item.get("ctx", {}).get("error")
+        return str(cause) if cause is not None else str(item["msg"])
+    name = location[0]
+    if name not in GenerationRequest.model_fields:
+        near = get_close_matches(name, GenerationRequest.model_fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"unknown field {name!r}{hint}"
+    extra = GenerationRequest.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    found = _shorten(item["input"])
+    return f"{name} ({extra['option']}) is {found}; it must be {extra['rule']}"
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, str) and len(value) > 60:
+        return f"{value[:40]!r}... ({len(value)} characters)"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,178 @@
+"""Settings of this machine: one TOML file, the environment, and flags, in rising order.
+
+This is the only place that reads the environment. ``FRAMEPACK_<FIELD>`` sets any field;
+``OUTPUTS_DIR``, ``LOCAL_MODELS_DIR``, ``HF_HOME``, ``HF_HUB_CACHE`` and ``HF_HUB_OFFLINE`` are
+honoured as other programs do.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from platformdirs import user_config_path
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from framepack.domain.errors import InvalidRequest
+
+__all__ = ["Settings", "settings_path"]
+
+_SHARED_VARIABLES = {
+    "outputs_dir": "OUTPUTS_DIR",
+    "models_dir": "LOCAL_MODELS_DIR",
+    "hf_home": "HF_HOME",
+    "hf_hub_cache": "HF_HUB_CACHE",
+    "offline": "HF_HUB_OFFLINE",
+}
+
+
+def settings_path() -> Path:
+    """The settings file: ``FRAMEPACK_SETTINGS``, else the user's configuration folder."""
+    named = os.environ.get("FRAMEPACK_SETTINGS")
+    if named:
+        return Path(named).expanduser()
+    return user_config_path("framepack", appauthor=False) / "settings.toml"
+
+
+def _default_hf_home() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "huggingface"
+
+
+class _SharedVariables(PydanticBaseSettingsSource):
+    """Variables that other programs read too, under their own names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = _SHARED_VARIABLES.get(field_name)
+        value = os.environ.get(variable) if variable else None
+        return value or None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """What holds for every run on this machine. Build it with ``Settings.load()``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FRAMEPACK_", env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    outputs_dir: Path = Field(
+        Path("outputs"),
+        title="Outputs folder",
+        description="Folder for videos without a name and for run directories.",
+    )
+    models_dir: Path | None = Field(
+        None,
+        title="Models folder",
+        description="Folder with weights as <owner>/<repo>/..., searched before the hub cache.",
+    )
+    hf_home: Path = Field(
+        default_factory=_default_hf_home,
+        title="Hugging Face folder",
+        description="Home of the Hugging Face libraries; its hub/ is the download cache.",
+    )
+    hf_hub_cache: Path | None = Field(
+        None,
+        title="Download cache",
+        description="Download cache, where it is not the hub/ of the Hugging Face folder.",
+    )
+    device: str = Field(
+        "auto",
+        title="Device",
+        description="auto, cpu, mps, cuda, xpu, or one of several such as cuda:1.",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto",
+        title="Number format",
+        description="Number format of the weights; auto takes what the device is good at.",
+    )
+    offline: bool = Field(
+        False,
+        title="Offline",
+        description="Never use the network, not even for downloads that were asked for.",
+    )
+    accept_licence: bool = Field(
+        False,
+        title="Licences accepted",
+        description="The licences of the published weights were read and accepted.",
+    )
+    keep_runs: bool = Field(
+        False,
+        title="Keep run directories",
+        description="Keep a run's directory after its video is written.",
+    )
+
+    @property
+    def hub_cache(self) -> Path:
+        """Folder that the Hugging Face hub downloads into."""
+        return self.hf_hub_cache or self.hf_home / "hub"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, FRAMEPACK_ variables, shared variables, the file: the first that speaks wins."""
+        return (
+            init_settings,
+            env_settings,
+            _SharedVariables(settings_cls),
+            TomlConfigSettingsSource(settings_cls, settings_path()),
+        )
+
+    @classmethod
+    def load(cls, **flags: Any) -> Self:
+        """Read the settings.
+
+        Args:
+            flags: values that win over all others; None means that the flag was not given.
+
+        Raises:
+            InvalidRequest: the file is missing where FRAMEPACK_SETTINGS names it, is not TOML,
+                or a value is unknown or wrong.
+        """
+        path = settings_path()
+        if os.environ.get("FRAMEPACK_SETTINGS") and not path.is_file():
+            raise InvalidRequest(f"FRAMEPACK_SETTINGS names {path}, but there is no such file")
+        given = {name: value for name, value in flags.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise InvalidRequest(f"settings (file {path}): {_explain(error)}") from error
+        except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError, SettingsError) as error:
+            raise InvalidRequest(f"settings file {path} cannot be read: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    known = ", ".join(Settings.model_fields)
+    parts = []
+    for item in error.errors(include_url=False):
+        name = ".".join(str(part) for part in item["loc"])
+        field = Settings.model_fields.get(name)
+        if field is None:
+            parts.append(f"unknown setting {name!r}; known are {known}")
+        else:
+            # A pattern says less to people than the description that goes with it.
+            by_pattern = item["type"] == "string_pattern_mismatch"
+            needed = field.description if by_pattern else item["msg"]
+            parts.append(f"{name} is {item['input']!r}; needed: {needed}")
+    return "; ".join(parts)

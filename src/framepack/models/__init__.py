@@ -1,0 +1,1 @@
+"""Networks: config in, tensors out. ``spec`` says what a model is made of, without torch."""
