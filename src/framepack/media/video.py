@@ -1,0 +1,153 @@
+"""Video files: probe them, read their frames; and the door to writing them.
+
+Shape letters (docs/notation.md): T frames, H W size in pixels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from framepack.domain.errors import InvalidRequest
+from framepack.media.files import StrPath, check_output_writable, open_video, shown
+from framepack.media.metadata import attach_pictures, read_metadata, read_pictures
+from framepack.media.segments import SegmentWriter, concat_segments, frame_rate
+from framepack.media.sheets import contact_sheet, write_animation, write_thumbnail
+
+__all__ = [
+    "SegmentWriter",
+    "VideoInfo",
+    "attach_pictures",
+    "check_output_writable",
+    "concat_segments",
+    "contact_sheet",
+    "frame_rate",
+    "probe",
+    "read_frame",
+    "read_frames",
+    "read_metadata",
+    "read_pictures",
+    "write_animation",
+    "write_thumbnail",
+]
+
+# The same pixels on every CPU; colour is interpolated between the samples of 4:2:0.
+_SCALER = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.BITEXACT
+)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a player finds in a file: sizes in pixels, rate in frames per second."""
+
+    width: int
+    height: int
+    fps: Fraction
+    num_frames: int
+    duration_s: float
+    codec: str
+    pixel_format: str
+
+
+def probe(path: StrPath) -> VideoInfo:
+    """Read a video's properties without decoding it.
+
+    Raises:
+        InvalidRequest: missing, damaged, or no video with a frame rate.
+    """
+    with open_video(path) as (container, stream):
+        fps = stream.average_rate or stream.guessed_rate
+        if not fps:
+            raise InvalidRequest(
+                f"{shown(path)} has no frame rate; give a video with several frames"
+            )
+        num_frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+        if stream.duration is not None and stream.time_base is not None:
+            duration = stream.duration * stream.time_base
+        else:
+            duration = num_frames / fps
+        codec = stream.codec_context
+        return VideoInfo(
+            width=codec.width,
+            height=codec.height,
+            fps=fps,
+            num_frames=num_frames,
+            duration_s=float(duration),
+            codec=codec.name,
+            pixel_format=codec.pix_fmt or "",
+        )
+
+
+def read_frames(path: StrPath) -> Iterator[npt.NDArray[np.uint8]]:
+    """Decode a video frame by frame; one frame is in memory at a time.
+
+    Yields:
+        [H, W, 3], uint8, RGB, in play order.
+
+    Raises:
+        InvalidRequest: missing, damaged, or no video.
+    """
+    with open_video(path) as (container, stream):
+        to_rgb = VideoReformatter()
+        for frame in container.decode(stream):
+            yield _rgb(frame, to_rgb)
+
+
+def read_frame(path: StrPath, index: int) -> npt.NDArray[np.uint8]:
+    """Decode one frame of a video with a constant frame rate.
+
+    Args:
+        index: 0 for the first frame; -1 for the last, as in a list.
+
+    Returns:
+        [H, W, 3], uint8, RGB.
+
+    Raises:
+        InvalidRequest: no such frame; missing, damaged, or no video.
+    """
+    info = probe(path)
+    found = index + info.num_frames if index < 0 else index
+    if not 0 <= found < info.num_frames:
+        raise InvalidRequest(
+            f"{shown(path)} has {info.num_frames} frames, number {index} was asked"
+        )
+    frame = _seek(path, found, info.fps, from_start=False)
+    if frame is None:  # the file's index led past it, as it may with reordered frames
+        frame = _seek(path, found, info.fps, from_start=True)
+    if frame is None:
+        raise InvalidRequest(f"{shown(path)} ends before frame {index}; the file is damaged")
+    return frame
+
+
+def _seek(
+    path: StrPath, index: int, fps: Fraction, *, from_start: bool
+) -> npt.NDArray[np.uint8] | None:
+    with open_video(path) as (container, stream):
+        tick = 1 / (fps * _time_base(stream))
+        wanted = (stream.start_time or 0) + index * tick
+        if not from_start:
+            container.seek(int(wanted), stream=stream)
+        for frame in container.decode(stream):
+            if frame.pts is not None and frame.pts > wanted - tick / 2:
+                return _rgb(frame, VideoReformatter()) if frame.pts < wanted + tick / 2 else None
+    return None
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    if stream.time_base is None:
+        raise InvalidRequest("the video has no time base; the file is damaged")
+    return stream.time_base
+
+
+def _rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> npt.NDArray[np.uint8]:
+    picture = to_rgb.reformat(frame, format="rgb24", interpolation=_SCALER)
+    return np.asarray(picture.to_ndarray(), dtype=np.uint8)
