@@ -1,0 +1,83 @@
+"""Make every test run alike: offline, seeded, and never among the user's own files."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Libraries read these while they are imported, so they are set before any test module is.
+_HOME = Path(tempfile.mkdtemp(prefix="framepack-tests-"))
+for _name in [name for name in os.environ if name.startswith("FRAMEPACK_")]:
+    del os.environ[_name]
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HOME=str(_HOME / "huggingface"),
+    LOCAL_MODELS_DIR=str(_HOME / "models"),
+    OUTPUTS_DIR=str(_HOME / "outputs"),
+    FRAMEPACK_SETTINGS=str(_HOME / "settings.toml"),
+    XDG_CONFIG_HOME=str(_HOME / "config"),
+    XDG_CACHE_HOME=str(_HOME / "cache"),
+    XDG_DATA_HOME=str(_HOME / "data"),
+    TOKENIZERS_PARALLELISM="false",
+)
+Path(os.environ["FRAMEPACK_SETTINGS"]).touch()
+# More threads than cores, or than are free, is slower than one; the caller may choose.
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the long tests too")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tiers that were not asked for, or that this machine cannot run."""
+    reasons = {}
+    if not config.getoption("--full"):
+        reasons["full"] = "a long test: run.py test --full"
+    if any(item.get_closest_marker("gpu") for item in items) and not _has_accelerator():
+        reasons["gpu"] = "torch sees no accelerator"
+    if importlib.util.find_spec("playwright") is None:
+        reasons["browser"] = "Playwright is not installed"
+    for item in items:
+        for marker, reason in reasons.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test its own settings file, outputs folder and models folder."""
+    settings = tmp_path / "framepack-settings.toml"
+    settings.touch()
+    monkeypatch.setenv("FRAMEPACK_SETTINGS", str(settings))
+    monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path / "outputs"))
+    monkeypatch.setenv("LOCAL_MODELS_DIR", str(tmp_path / "models"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Start every test from the same random state, without importing torch for it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
