@@ -86,18 +86,25 @@ class SelfAttnProcessor:
         if image_rotary_emb is not None:
             query = rotate(query, image_rotary_emb)
             key = rotate(key, image_rotary_emb)
-        attended = dispatch_attention_fn(
+        attended = self.attend(query, key, value, attention_mask)
+        attended = attended.flatten(2).to(query.dtype)
+        if encoder_hidden_states is None:
+            return attn.project_out(attended)
+        return attn.project_joint_out(attended, encoder_hidden_states.shape[1])
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None
+    ) -> Tensor:
+        """Attention proper, through the chosen back end: all [B, S, H, D]."""
+        attended: Tensor = dispatch_attention_fn(
             query,
             key,
             value,
             attn_mask=attention_mask,
             backend=self._attention_backend,
-            parallel_config=parallel_config,
+            parallel_config=getattr(self, "_parallel_config", None),
         )
-        attended = attended.flatten(2).to(query.dtype)
-        if encoder_hidden_states is None:
-            return attn.project_out(attended)
-        return attn.project_joint_out(attended, encoder_hidden_states.shape[1])
+        return attended
 
 
 class JointAttnProcessor(SelfAttnProcessor):

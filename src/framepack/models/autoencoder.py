@@ -156,7 +156,15 @@ class StreamingDecoder:
         tiles = [self._raw_tile(cut) for cut in cuts]
         # Only whole tiles can come back in the next window: the last one is cut short by its end.
         self._previous = [tile for tile in tiles if tile.latents.shape[2] == TILE_LATENTS]
-        return torch.cat(list(_joined([tile.pixels for tile in tiles])), dim=2)
+        num_frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
+        size = tiles[0].pixels.shape[3:]
+        # Filled in place: joining a list would need the memory of a second window.
+        pixels = tiles[0].pixels.new_empty(1, 3, num_frames, *size)
+        first = 0
+        for clip in _joined([tile.pixels for tile in tiles]):
+            pixels[:, :, first : first + clip.shape[2]] = clip
+            first += clip.shape[2]
+        return pixels
 
     def forget(self) -> None:
         """Drop the tiles kept from the previous window, to free their memory."""

@@ -1,0 +1,360 @@
+"""The Python face: from plain values to a video file, with everything checked first.
+
+Bad input is refused before a weight is loaded or a file is written. Importing this module
+imports no torch.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framepack.domain.errors import FramePackError
+from framepack.domain.events import Event, Finished, Planned, Statistics
+from framepack.domain.plan import Plan, make_plan
+from framepack.domain.request import GenerationRequest
+from framepack.domain.settings import Settings
+from framepack.models.parts import COMPONENTS, ModelSpec
+from framepack.models.spec import PRESETS, checkpoint_for, choose_model, resolve_spec
+
+if TYPE_CHECKING:
+    from framepack.media.video import VideoInfo
+    from framepack.pipeline.components import Components
+    from framepack.pipeline.conditions import Pictures
+    from framepack.pipeline.workspace import Workspace
+
+__all__ = [
+    "Inspection",
+    "Result",
+    "generate",
+    "inspect",
+    "plan",
+    "resume",
+    "save_partial",
+    "stream",
+    "stream_resume",
+]
+
+logger = logging.getLogger(__name__)
+
+StrPath = str | Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished video.
+
+    Attributes:
+        path: the video file.
+        plan: what was made.
+        statistics: seconds by stage, per step, section and frame; peak memory.
+        thumbnail: a small picture of it, or None.
+    """
+
+    path: Path
+    plan: Plan
+    statistics: Statistics
+    thumbnail: Path | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a video file is and what it says about itself.
+
+    Attributes:
+        path: the file.
+        info: size, frame rate, number of frames, duration, codec.
+        document: request, plan, hashes of the weights, version and statistics; empty if
+            the file does not carry them.
+    """
+
+    path: Path
+    info: "VideoInfo"
+    document: dict[str, Any]
+
+    @property
+    def request(self) -> GenerationRequest | None:
+        """The request that made the video, if the file carries it."""
+        values = self.document.get("request")
+        return GenerationRequest.parse(**values) if isinstance(values, dict) else None
+
+
+def plan(
+    request: GenerationRequest | None = None, *, settings: Settings | None = None, **fields: Any
+) -> Plan:
+    """Say what would be computed, without loading anything.
+
+    Args:
+        request: a request, or None to build one from ``fields``.
+        settings: settings of this machine; read from file and environment when None.
+        fields: fields of ``GenerationRequest``; they override those of ``request``.
+
+    Raises:
+        InvalidRequest: something is wrong with the request; the message says what.
+    """
+    return _plan(_request(request, fields), settings or Settings.load())[0]
+
+
+def generate(
+    request: GenerationRequest | None = None,
+    *,
+    output: StrPath,
+    on_event: Callable[[Event], object] | None = None,
+    **options: Any,
+) -> Result:
+    """Make a video and wait for it.
+
+    Args:
+        request: a request, or None to build one from fields in ``options``.
+        output: the MP4 file to write.
+        on_event: called with each event.
+        options: fields of ``GenerationRequest`` and the options of :func:`stream`.
+
+    Raises:
+        InvalidRequest: bad input; nothing was written.
+        MissingWeights: the model's weights are not on this machine.
+        WorkspaceError: the disk is full or cannot be written.
+    """
+    return _drain(stream(request, output=output, **options), on_event)
+
+
+def stream(
+    request: GenerationRequest | None = None,
+    *,
+    output: StrPath,
+    run_dir: StrPath | None = None,
+    keep_run: bool | None = None,
+    embed: bool = True,
+    thumbnail: bool = True,
+    settings: Settings | None = None,
+    components: "Components | None" = None,
+    **fields: Any,
+) -> Iterator[Event]:
+    """Make a video while telling what happens; pulling the events makes it happen.
+
+    Input is checked at once, before the first event is pulled. Close the iterator to
+    cancel; the run directory then stays, and :func:`resume` finishes the video.
+
+    Args:
+        request: a request, or None to build one from ``fields``.
+        output: the MP4 file to write.
+        run_dir: directory for the run; a new one in the outputs folder when None.
+        keep_run: leave the run directory after success; the settings decide when None.
+        embed: put request, hashes, statistics and input pictures into the file.
+        thumbnail: write ``NAME.thumb.jpg`` beside the video.
+        settings: settings of this machine; read from file and environment when None.
+        components: networks that are loaded already; they must be the request's model.
+        fields: fields of ``GenerationRequest``; they override those of ``request``.
+
+    Raises:
+        InvalidRequest: bad input; nothing was written.
+        MissingWeights: the model's weights are not on this machine; nothing was written.
+        WorkspaceError: the disk is full or cannot be written.
+    """
+    from framepack.media.files import check_output_writable
+
+    settings = settings or Settings.load()
+    asked = _request(request, fields)
+    check_output_writable(output)
+    decided, spec = _plan(asked, settings)
+    pictures = _load_pictures(decided)
+    load = _loader(spec, settings, components)
+
+    from framepack.pipeline.workspace import Delivery, Workspace
+
+    delivery = Delivery(
+        path=Path(output),
+        embed=embed,
+        thumbnail=thumbnail,
+        keep_run=settings.keep_runs if keep_run is None else keep_run,
+    )
+    directory = Path(run_dir) if run_dir is not None else _new_run_dir(settings, delivery.path)
+    workspace = Workspace.create(directory, decided, delivery, pictures)
+    return _events(workspace, load, is_new=True)
+
+
+def resume(
+    run_dir: StrPath,
+    *,
+    on_event: Callable[[Event], object] | None = None,
+    settings: Settings | None = None,
+    components: "Components | None" = None,
+) -> Result:
+    """Finish a stopped or killed run and write its video.
+
+    The video is the same, frame by frame, as that of an undisturbed run.
+
+    Args:
+        run_dir: the run's directory.
+        on_event: called with each event.
+        settings: settings of this machine; read from file and environment when None.
+        components: networks that are loaded already.
+
+    Raises:
+        InvalidRequest: there is no run, or its output cannot be written.
+        MissingWeights: the model's weights are not on this machine any more.
+        WorkspaceError: the run is in use or damaged, or the weights have changed.
+    """
+    events = stream_resume(run_dir, settings=settings, components=components)
+    return _drain(events, on_event)
+
+
+def stream_resume(
+    run_dir: StrPath,
+    *,
+    settings: Settings | None = None,
+    components: "Components | None" = None,
+) -> Iterator[Event]:
+    """Finish a stopped run while telling what happens; see :func:`resume` and :func:`stream`."""
+    from framepack.media.files import check_output_writable
+    from framepack.pipeline.workspace import Workspace
+
+    settings = settings or Settings.load()
+    workspace = Workspace.open(Path(run_dir))
+    check_output_writable(workspace.delivery.path)
+    spec = resolve_spec(workspace.plan.model, workspace.plan.variant)
+    load = _loader(spec, settings, components, encode=not workspace.has_progress)
+    return _events(workspace, load, is_new=False)
+
+
+def save_partial(run_dir: StrPath, output: StrPath) -> int:
+    """Write the frames that a stopped run has so far; return their number.
+
+    The end of the video in the bi-directional variant, its start in the forward-only one.
+    With 0 frames nothing is written. The run stays resumable.
+
+    Raises:
+        InvalidRequest: there is no run, or the output cannot be written.
+        WorkspaceError: the run is in use or damaged, or the disk is full.
+    """
+    from framepack.pipeline.deliver import deliver_partial
+    from framepack.pipeline.workspace import Workspace
+
+    return deliver_partial(Workspace.open(Path(run_dir)), Path(output))
+
+
+def inspect(path: StrPath) -> Inspection:
+    """Read what a video file is and what it says about itself. Imports no torch.
+
+    Raises:
+        InvalidRequest: missing, damaged, or no video.
+    """
+    from framepack.media.video import probe, read_metadata
+
+    document = read_metadata(path)
+    return Inspection(Path(path), probe(path), document)
+
+
+def find_model(request: GenerationRequest, settings: Settings) -> tuple[ModelSpec, str | None]:
+    """Return the model a request means, and a line for people if it names none.
+
+    Raises:
+        InvalidRequest: unknown model or variant, or the two contradict each other.
+    """
+    if request.model is not None:
+        return resolve_spec(request.model, request.variant), None
+    from framepack.pipeline.device import choose_device
+    from framepack.weights.locate import are_weights_present
+
+    choice = choose_model(
+        request.variant,
+        has_accelerator=choose_device(settings.device).type != "cpu",
+        weights_present=are_weights_present(PRESETS[checkpoint_for(request.variant)], settings),
+    )
+    return resolve_spec(choice.model, request.variant), choice.line
+
+
+def _request(request: GenerationRequest | None, fields: dict[str, Any]) -> GenerationRequest:
+    if request is None:
+        return GenerationRequest.parse(**fields)
+    if not fields:
+        return request
+    return GenerationRequest.parse(**{**dict(request), **fields})
+
+
+def _plan(request: GenerationRequest, settings: Settings) -> tuple[Plan, ModelSpec]:
+    spec, line = find_model(request, settings)
+    decided = make_plan(
+        request,
+        model=spec.key,
+        geometry=spec.geometry,
+        defaults=spec.defaults,
+        variants=spec.variants,
+        image_size=_image_size(request.image),
+        end_image_size=_image_size(request.end_image),
+    )
+    if line is not None:
+        decided = decided.model_copy(update={"notes": (line, *decided.notes)})
+    return decided, spec
+
+
+def _image_size(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    from framepack.media.images import image_size
+
+    return image_size(path)
+
+
+def _load_pictures(plan: Plan) -> "Pictures":
+    """Load and fit the input pictures, which finds damaged ones."""
+    from framepack.media.images import fit_image, load_image
+    from framepack.pipeline.conditions import Pictures
+
+    def fitted(path: Path | None) -> Any:
+        return fit_image(load_image(path), plan.width, plan.height) if path is not None else None
+
+    return Pictures(fitted(plan.request.image), fitted(plan.request.end_image))
+
+
+def _loader(
+    spec: ModelSpec, settings: Settings, components: "Components | None", *, encode: bool = True
+) -> "Callable[[], Components]":
+    """Check that the weights are there, and return the function that loads them."""
+    if components is not None:
+        return lambda: components
+    from framepack.pipeline.components import load_components
+    from framepack.weights.locate import locate_all
+
+    locate_all(spec, settings)
+    needed = COMPONENTS if encode else ("vae", "transformer")
+    return lambda: load_components(spec, settings, preload=needed)
+
+
+def _new_run_dir(settings: Settings, output: Path) -> Path:
+    """Return a name, not used before, for a run in the outputs folder."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return settings.outputs_dir / "runs" / f"{stamp}-{output.stem[:40]}-{secrets.token_hex(3)}"
+
+
+def _events(
+    workspace: "Workspace", load: "Callable[[], Components]", *, is_new: bool
+) -> Iterator[Event]:
+    from framepack.pipeline.generate import generate as run
+
+    try:
+        yield from run(workspace.plan, load, workspace)
+    except (FramePackError, RuntimeError, OSError, MemoryError):
+        if is_new and not workspace.has_progress:
+            workspace.remove()
+        raise
+
+
+def _drain(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Result:
+    """Pull all events; the first says what is made, the last where it is."""
+    first = last = None
+    for event in events:
+        first, last = first or event, event
+        if on_event is not None:
+            on_event(event)
+    assert isinstance(first, Planned), "a run begins with its plan"
+    assert isinstance(last, Finished), "a run that raised nothing is finished"
+    return Result(
+        path=Path(last.path),
+        plan=Plan.model_validate(first.plan),
+        statistics=last.stats,
+        thumbnail=Path(last.thumbnail) if last.thumbnail else None,
+    )

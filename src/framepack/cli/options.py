@@ -1,0 +1,200 @@
+"""Options made from the request's schema, so that names, help and limits are written once."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from framepack.domain.request import GenerationRequest
+
+__all__ = [
+    "Device",
+    "DtypeName",
+    "JsonFlag",
+    "KeepRun",
+    "ModelName",
+    "ModelsDir",
+    "NoMetadata",
+    "NoThumbnail",
+    "Output",
+    "Quiet",
+    "RunDir",
+    "given",
+    "request_options",
+]
+
+_FILE = "Video file"
+_MACHINE = "This machine"
+_PANELS = {
+    "What to make": ("prompt", "negative_prompt", "image", "end_image", "model", "variant"),
+    "Length and size": ("duration_s", "fps", "resolution", "width", "height", "official_length"),
+    "Sampling": (
+        "seed",
+        "num_inference_steps",
+        "guidance_scale",
+        "true_cfg_scale",
+        "guidance_rescale",
+        "shift",
+        "solver",
+        "latent_window_size",
+    ),
+    "Pictures": ("start_strength", "end_strength", "vision_strength"),
+    _FILE: ("crf", "preset"),
+}
+_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_LONGEST_CHOICE = 30
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.mp4",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="The MP4 file to write; an existing one is replaced; default: a new name in the "
+        "settings' outputs folder.",
+    ),
+]
+NoMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--no-metadata",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="Leave request, model hashes and pictures out of the file.",
+    ),
+]
+NoThumbnail = Annotated[
+    bool,
+    typer.Option(
+        "--no-thumbnail",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="Write no NAME.thumb.jpg beside the video.",
+    ),
+]
+RunDir = Annotated[
+    str | None,
+    typer.Option(
+        "--run-dir",
+        metavar="DIR",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="New directory for what a stopped run needs to be resumed; default: one in the "
+        "settings' outputs folder.",
+    ),
+]
+KeepRun = Annotated[
+    bool,
+    typer.Option(
+        "--keep-run",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Keep that directory after the video is written.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Where to compute: auto, cpu, mps, cuda, xpu, or one of several such as cuda:1; "
+        "default: the settings' device, auto unless set.",
+    ),
+]
+DtypeName = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Number format of the weights: auto, bfloat16, float16 or float32; default: the "
+        "settings' dtype, auto unless set.",
+    ),
+]
+ModelsDir = Annotated[
+    str | None,
+    typer.Option(
+        "--models-dir",
+        metavar="DIR",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Folder with weights as <owner>/<repo>/..., searched before the hub cache; default: "
+        "the settings' models folder, or LOCAL_MODELS_DIR.",
+    ),
+]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", show_default=False, help="tiny, i2v, f1, a model folder or a RECIPE.toml."
+    ),
+]
+JsonFlag = Annotated[
+    bool,
+    typer.Option("--json", show_default=False, help="Write JSON to standard output."),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", show_default=False, help="Say nothing but results and errors."),
+]
+
+
+def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option per field of the request, before the options it has itself.
+
+    The command takes them as ``**fields`` and passes them to ``given``. Values stay text, so
+    that the schema checks them and words the errors.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    made = [_parameter(name, field) for name, field in GenerationRequest.model_fields.items()]
+    order = [name for names in _PANELS.values() for name in names]
+    made.sort(key=lambda parameter: order.index(parameter.name))
+    command.__signature__ = signature.replace(parameters=[*made, *own])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*made, *own]}
+    return command
+
+
+def given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; those left out keep the schema's defaults."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    is_flag = field.annotation is bool
+    option = typer.Option(
+        str(extra["option"]),
+        help=field.description,
+        metavar=None if is_flag else _metavar(field, str(extra["unit"])),
+        show_default=False,
+        rich_help_panel=next(panel for panel, names in _PANELS.items() if name in names),
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[(bool if is_flag else str) | None, option],
+    )
+
+
+def _metavar(field: FieldInfo, unit: str) -> str:
+    kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
+    kind = kinds[0] if NoneType in get_args(field.annotation) else field.annotation
+    if get_origin(kind) is Literal:
+        choices = "|".join(get_args(kind))
+        return choices if len(choices) <= _LONGEST_CHOICE else "NAME"
+    return unit.upper() if unit in ("s", "px") else _METAVARS[kind]  # type: ignore[index]

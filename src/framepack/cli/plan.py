@@ -1,0 +1,153 @@
+"""``framepack plan``: what would be computed, without torch and without weights."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from framepack.cli.console import one_line, say, write, write_json
+from framepack.cli.options import (
+    Device,
+    DtypeName,
+    JsonFlag,
+    KeepRun,
+    ModelsDir,
+    NoMetadata,
+    NoThumbnail,
+    Output,
+    Quiet,
+    RunDir,
+    request_options,
+)
+
+if TYPE_CHECKING:
+    from framepack.domain.plan import Plan, Section
+
+__all__ = ["command", "plan_facts", "plan_table"]
+
+
+@request_options
+def command(
+    *,
+    output: Output = None,
+    no_metadata: NoMetadata = False,
+    no_thumbnail: NoThumbnail = False,
+    run_dir: RunDir = None,
+    keep_run: KeepRun = False,
+    device: Device = None,
+    dtype: DtypeName = None,
+    models_dir: ModelsDir = None,
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", show_default=False, help="Show each section's context as well."
+        ),
+    ] = False,
+    **fields: Any,
+) -> None:
+    """Show what would be computed: size, frames, every section.
+
+    Takes the options of `generate`, loads nothing and writes nothing. Prompt and picture may
+    be missing. Without a seed a random one is shown, and `generate` will take another.
+    """
+    from framepack.cli.asked import Asked
+    from framepack.domain.settings import Settings
+
+    asked = Asked.read(fields, Settings.load(device=device, dtype=dtype, models_dir=models_dir))
+    if output is not None:
+        from framepack.media.files import check_output_writable
+
+        check_output_writable(Path(output))
+    plan = asked.plan(allow_empty=True)
+    if not quiet:
+        say(asked.choice)
+    if as_json:
+        write_json(plan.to_dict(), indent=2)
+    else:
+        _print(plan, verbose=verbose)
+
+
+def plan_facts(plan: "Plan") -> dict[str, str]:
+    """What holds for the whole video, by name."""
+    request = plan.request
+    trimmed = plan.num_generated_frames - plan.num_frames
+    return {
+        "model": f"{plan.model}, {plan.variant}, {_MODES[plan.mode]}",
+        "size": f"{plan.width}x{plan.height} px",
+        "length": f"{plan.num_frames} frames, {plan.duration_s:.2f} s at {plan.fps:g} fps"
+        + (f" ({trimmed} more are made and trimmed)" if trimmed else ""),
+        "sections": f"{plan.num_sections} of {plan.latent_window_size} latent frames, "
+        f"{request.num_inference_steps} steps each ({request.solver})",
+        "guidance": f"distilled {request.guidance_scale:g}, true {request.true_cfg_scale:g}",
+        "seed": str(plan.seed),
+    }
+
+
+def plan_table(plan: "Plan", *, verbose: bool = False) -> list[str]:
+    """The sections in rendering order, as lines of columns under a heading."""
+    names = ["order", "section", "seconds", "frames", "padding"]
+    names += ["start", "noisy", "1x", "2x", "4x"] if verbose else []
+    rows = [_row(section, plan.fps, verbose=verbose) for section in plan.sections]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = []
+    for row, prompt in zip(
+        [names, *rows], ["prompt", *(section.prompt for section in plan.sections)], strict=True
+    ):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join([*cells, _shortened(prompt)]).rstrip())
+    return lines
+
+
+_PROMPT_LENGTH = 60
+_MODES = {
+    "t2v": "text to video",
+    "i2v": "start picture to video",
+    "flf2v": "start and end picture to video",
+    "lf2v": "text to end picture",
+}
+
+
+def _row(section: "Section", fps: float, *, verbose: bool) -> list[str]:
+    first, end = section.start_frame, section.end_frame
+    cells = [
+        str(section.render_index + 1),
+        str(section.index),
+        f"{first / fps:.2f}-{end / fps:.2f}",
+        f"{first}-{end - 1}" if end > first else "none",
+        str(section.padding),
+    ]
+    if verbose:
+        indices = section.indices
+        tiers = (
+            indices.start,
+            indices.noisy,
+            indices.clean_1x,
+            indices.history_2x,
+            indices.history_4x,
+        )
+        cells += [_span(tier) for tier in tiers]
+    return cells
+
+
+def _span(indices: tuple[int, ...]) -> str:
+    """Positions on the time axis, consecutive ones as a range."""
+    if not indices:
+        return "-"
+    return str(indices[0]) if len(indices) == 1 else f"{indices[0]}-{indices[-1]}"
+
+
+def _shortened(prompt: str) -> str:
+    text = one_line(prompt)
+    return text if len(text) <= _PROMPT_LENGTH else f"{text[: _PROMPT_LENGTH - 3]}..."
+
+
+def _print(plan: "Plan", *, verbose: bool) -> None:
+    for name, value in plan_facts(plan).items():
+        write(f"{name:<9}{value}")
+    write("")
+    for line in plan_table(plan, verbose=verbose):
+        write(line)
+    for note in plan.notes:
+        write(note)

@@ -1,0 +1,95 @@
+"""Pull a run's events, show them, and stop between two steps when asked to."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from framepack.cli.console import say
+from framepack.cli.progress import choose_display
+from framepack.cli.stop import StopRequest
+from framepack.domain.errors import FramePackError
+from framepack.domain.events import Event, Finished, StageStarted
+
+__all__ = ["CANCELLED", "run"]
+
+CANCELLED = 130
+"""Exit code of a run that was stopped."""
+
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def run(
+    begin: Callable[[], Iterator[Event]], directory: Path, *, as_json: bool, quiet: bool
+) -> int:
+    """Run to the end, or until somebody stops it.
+
+    Args:
+        begin: checks the input and returns the events.
+        directory: the run directory, for the line that says how to go on.
+        as_json: write events instead of progress.
+        quiet: write the result alone.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        FramePackError: the run failed, memory that did not suffice included.
+    """
+    with StopRequest() as stop:
+        try:
+            if _finishes(begin(), stop, as_json=as_json, quiet=quiet):
+                return 0
+        except KeyboardInterrupt:
+            pass
+        except (RuntimeError, MemoryError) as error:
+            if _is_out_of_memory(error):
+                raise FramePackError(_advice(error)) from error
+            raise
+    if (directory / "run.json").is_file():
+        say(f"Cancelled. Go on with: framepack resume {_quoted(directory)}")
+    else:
+        say("Cancelled. Nothing was written.")
+    return CANCELLED
+
+
+def _finishes(events: Iterator[Event], stop: StopRequest, *, as_json: bool, quiet: bool) -> bool:
+    """Show events until the last one, or until a stop is asked for and costs little."""
+    try:
+        with choose_display(as_json=as_json, quiet=quiet) as display:
+            for event in events:
+                display.show(event)
+                if isinstance(event, Finished):
+                    return True
+                stage = event.stage if isinstance(event, StageStarted) else None
+                if stage is not None:
+                    stop.at_once = stage in ("load", "encode")
+                if stop.requested and stage != "write":  # what is decoded is soon written
+                    return False
+        return False
+    finally:
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _MEMORY_WORDS)
+
+
+def _advice(error: BaseException) -> str:
+    detail = (str(error).strip() or "no memory left").splitlines()[0].split(". ")[0]
+    return (
+        f"this machine's memory does not suffice ({detail}); use a smaller --resolution or "
+        "--latent-window-size, close other programs, or --model tiny; `framepack doctor` says what "
+        "fits"
+    )
+
+
+def _quoted(path: Path) -> str:
+    """The path as the shell at hand takes it."""
+    if sys.platform == "win32":
+        return subprocess.list2cmdline([str(path)])
+    return shlex.quote(str(path))

@@ -1,0 +1,109 @@
+"""``framepack train``: make models."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepack.cli.console import say, write
+from framepack.cli.options import Quiet
+from framepack.cli.usage import Command, Group
+
+__all__ = ["app"]
+
+app = typer.Typer(cls=Group)
+
+
+@app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    """Train models."""
+    if context.invoked_subcommand is None:
+        write(context.get_help())
+
+
+@app.command("tiny", cls=Command)
+def tiny(
+    run_dir: Annotated[
+        str,
+        typer.Option(
+            "--run-dir",
+            metavar="DIR",
+            help="Checkpoints, logs and sample sheets; the same directory goes on. Default: "
+            "runs/tiny.",
+            show_default=False,
+        ),
+    ] = "runs/tiny",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            show_default=False,
+            help="Folder for the finished model; default: RUN_DIR/model.",
+        ),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            show_default=False,
+            help="Where to train: auto, cpu, cuda, ...; default: auto.",
+        ),
+    ] = "auto",
+    vae_steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", show_default=False, help="Steps of the VAE."),
+    ] = None,
+    transformer_steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", show_default=False, help="Steps of the transformer."),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", show_default=False, help="Everything random follows; default: 0."
+        ),
+    ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="X",
+            show_default=False,
+            help="Stop each stage, resumably, after so long; default: train to the end.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> int:
+    """Train the embedded model from nothing: procedural clips, VAE, encoders, transformer.
+
+    Stopped at any time, the same command goes on from the last checkpoint, at most two
+    minutes old.
+    """
+    from framepack.training.tiny.recipe import train
+
+    directory = Path(run_dir)
+    complete = train(
+        directory,
+        device=device,
+        vae_steps=vae_steps,
+        transformer_steps=transformer_steps,
+        seed=seed,
+        minutes=minutes,
+        output=Path(output) if output is not None else None,
+        on_log=None if quiet else _say_row,
+    )
+    if complete:
+        write(str(output or directory / "model"))
+    elif not quiet:
+        say(f"Stopped after {minutes:g} minutes per stage; the same command goes on.")
+    return 0
+
+
+def _say_row(stage: str, row: Mapping[str, float]) -> None:
+    """One line of training figures."""
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
+    say(f"{stage} step {row['step']:.0f}: {figures}")

@@ -1,0 +1,429 @@
+"""The networks of one model, loaded when they are first needed, on the device while in use.
+
+One scheme serves every device: what fits stays. When the next network does not fit beside the
+others, those not used for longest make room. A transformer that does not fit even alone is an
+error that says so.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
+from PIL import Image
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    CLIPTextModel,
+    LlamaModel,
+    PreTrainedTokenizerBase,
+    SiglipImageProcessorPil,
+    SiglipVisionModel,
+)
+
+from framepack.domain.errors import CheckpointError
+from framepack.domain.settings import Settings
+from framepack.models.autoencoder import LatentPreview, StreamingDecoder
+from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
+from framepack.models.spec import COMPONENTS, ModelSpec
+from framepack.models.transformer import FramePackTransformer3DModel
+from framepack.pipeline.device import (
+    DeviceMemoryError,
+    choose_device,
+    choose_dtype,
+    memory_bytes,
+)
+from framepack.weights.checkpoint import (
+    find_weight_files,
+    load_encoder,
+    load_transformer,
+    load_vae,
+    locate_all,
+    num_parameters,
+    quiet_transformers,
+)
+from framepack.weights.hashing import HashCache, hash_folder
+from framepack.weights.locate import read_json
+
+__all__ = ["Components", "LoadProgress", "load_components"]
+
+logger = logging.getLogger(__name__)
+
+LoadProgress = Callable[[str], None]
+"""Called with a component's name when its files begin to be read."""
+
+# Networks that are needed at the same time and so come and go together, in order of use.
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "text": ("text_encoder", "text_encoder_2"),
+    "vision": ("image_encoder",),
+    "vae": ("vae",),
+    "transformer": ("transformer",),
+}
+_GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
+# These alternate in every section: reading them from disk each time would be slow.
+_KEPT_ON_HOST = frozenset({"vae", "transformer"})
+
+_WORKING_SHARE = 0.15  # activations of a network in proportion to its weights
+_DECODER_SHARE = 0.6  # of the device's memory, for the activations of one decoded tile
+_LIVE_ACTIVATIONS = 4  # of the decoder's largest, at its peak
+_TILE_FRAMES = 17
+_SMALLEST_TILE_PX, _TILE_STEP_PX = 128, 64
+
+# Which width of the transformer's config each other component must agree with.
+_WIDTHS = {
+    "text_encoder": ("hidden_size", "text_embed_dim"),
+    "text_encoder_2": ("hidden_size", "pooled_projection_dim"),
+    "image_encoder": ("hidden_size", "image_proj_dim"),
+    "vae": ("latent_channels", "in_channels"),
+}
+
+
+@dataclass
+class _Slot:
+    """One group of networks: what is loaded, where it is, when it was used."""
+
+    modules: dict[str, nn.Module]
+    on_device: bool = False
+    last_used: int = 0
+
+
+class Components:
+    """What a model is made of. Read an attribute to use a component.
+
+    A network that is read is on the device. It stays there until another one needs the room, so
+    read it again rather than keeping it across sections. Build with ``load_components`` or, from
+    networks that are in memory already, with ``from_modules``.
+
+    Attributes:
+        spec: the model.
+        device: where networks run.
+        folders: component name to folder; empty for ``from_modules``.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        folders: Mapping[str, Path],
+        device: torch.device,
+        *,
+        requested_dtype: str = "auto",
+        progress: LoadProgress | None = None,
+    ) -> None:
+        self.spec = spec
+        self.device = device
+        self.folders = dict(folders)
+        self._dtypes = {name: choose_dtype(device, name, requested_dtype) for name in COMPONENTS}
+        self._progress = progress or (lambda _: None)
+        self._slots = {group: _Slot({}) for group in _GROUPS}
+        self._processors: dict[str, Any] = {}
+        self._decoder: tuple[int | None, StreamingDecoder] | None = None
+        self._clock = 0
+
+    @classmethod
+    def from_modules(
+        cls, spec: ModelSpec, modules: Mapping[str, Any], device: torch.device | str = "cpu"
+    ) -> "Components":
+        """Wrap components that are in memory already, one for every name of COMPONENTS.
+
+        Each network keeps its own number format and is moved to the device. There are no
+        files, so ``hashes`` is empty and there is no preview.
+        """
+        components = cls(spec, {}, torch.device(device))
+        for name in COMPONENTS:
+            if name not in _GROUP_OF:
+                components._processors[name] = modules[name]
+                continue
+            module: nn.Module = modules[name]
+            slot = components._slots[_GROUP_OF[name]]
+            slot.modules[name] = nn.Module.to(module.eval(), components.device)
+            slot.on_device = True
+            components._dtypes[name] = next(module.parameters()).dtype
+        return components
+
+    @property
+    def transformer(self) -> FramePackTransformer3DModel:
+        """The network that predicts a section, on the device."""
+        transformer: FramePackTransformer3DModel = self._network("transformer")
+        return transformer
+
+    @property
+    def vae(self) -> AutoencoderKLHunyuanVideo:
+        """The video autoencoder, on the device."""
+        vae: AutoencoderKLHunyuanVideo = self._network("vae")
+        return vae
+
+    @property
+    def text_encoder(self) -> LlamaModel:
+        """Llama, on the device together with ``text_encoder_2``."""
+        encoder: LlamaModel = self._network("text_encoder")
+        return encoder
+
+    @property
+    def text_encoder_2(self) -> CLIPTextModel:
+        """CLIP's text encoder, on the device together with ``text_encoder``."""
+        encoder: CLIPTextModel = self._network("text_encoder_2")
+        return encoder
+
+    @property
+    def image_encoder(self) -> SiglipVisionModel:
+        """SigLIP's vision tower, on the device."""
+        encoder: SiglipVisionModel = self._network("image_encoder")
+        return encoder
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Llama's tokenizer."""
+        tokenizer: PreTrainedTokenizerBase = self._processor("tokenizer")
+        return tokenizer
+
+    @property
+    def tokenizer_2(self) -> PreTrainedTokenizerBase:
+        """CLIP's tokenizer."""
+        tokenizer: PreTrainedTokenizerBase = self._processor("tokenizer_2")
+        return tokenizer
+
+    @property
+    def feature_extractor(self) -> SiglipImageProcessorPil:
+        """SigLIP's image processor, the one that needs Pillow only."""
+        processor: SiglipImageProcessorPil = self._processor("feature_extractor")
+        return processor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the transformer."""
+        return self.dtype_of("transformer")
+
+    def dtype_of(self, component: str) -> torch.dtype:
+        """Number format of any network."""
+        return self._dtypes[component]
+
+    @cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """SHA-256 of every component's files; reads them all once, remembered across runs."""
+        cache = HashCache()
+        return {name: hash_folder(folder, cache) for name, folder in self.folders.items()}
+
+    @cached_property
+    def preview(self) -> LatentPreview | None:
+        """Map from latents to colours; None where the VAE's folder has none."""
+        folder = self.folders.get("vae")
+        if folder is None:
+            return None
+        channels = int(str(read_json(folder / "config.json").get("latent_channels", 16)))
+        return LatentPreview.load(folder, num_channels=channels)
+
+    def encode_prompt(self, prompt: str) -> PromptEmbeds:
+        """Encode a prompt with the model's own template; the result is on the CPU."""
+        embeds = encode_prompt(
+            prompt,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            text_encoder_2=self.text_encoder_2,
+            tokenizer_2=self.tokenizer_2,
+            template=self.spec.prompt_template,
+        )
+        return PromptEmbeds(embeds.prompt_embeds.cpu(), embeds.prompt_mask, embeds.pooled.cpu())
+
+    def encode_vision(self, picture: Image.Image) -> Tensor:
+        """Encode what a fitted picture shows, [1, N, V] on the CPU."""
+        return encode_vision(
+            picture, image_encoder=self.image_encoder, feature_extractor=self.feature_extractor
+        ).cpu()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode the next window of a video, [1, C, T, h, w] to [1, 3, 4*T - 3, H, W] fp32.
+
+        Tiles that the window before decoded already are reused. Frames too large for the
+        device are decoded in spatial tiles; that depends on its memory in all, not on what is
+        free, so that a resumed run decides as the first one did.
+        """
+        tile_px, working_bytes = self._decoding_plan(latents)
+        vae: AutoencoderKLHunyuanVideo = self._network("vae", working_bytes)
+        if self._decoder is None or self._decoder[0] != tile_px:
+            self._decoder = tile_px, StreamingDecoder(vae, spatial_tile_px=tile_px)
+        return self._decoder[1].decode(latents)
+
+    def load(self, names: Sequence[str] = COMPONENTS) -> None:
+        """Read components into memory now, in the order given, as long as all fit together."""
+        for name in names:
+            if name not in _GROUP_OF:
+                self._processor(name)
+                continue
+            group = _GROUP_OF[name]
+            if not self._slots[group].on_device and not self._fits(self._needed_bytes(group)):
+                return
+            self._network(name)
+
+    def _processor(self, name: str) -> Any:
+        if name not in self._processors:
+            self._progress(name)
+            self._processors[name] = _load_processor(name, self.folders[name])
+        return self._processors[name]
+
+    def _network(self, name: str, working_bytes: int = 0) -> Any:
+        group = _GROUP_OF[name]
+        slot = self._slots[group]
+        self._clock += 1
+        slot.last_used = self._clock
+        if not slot.on_device:
+            self._make_room(group, self._needed_bytes(group), working_bytes)
+            self._bring(group)
+        elif working_bytes:
+            self._evict_for(group, working_bytes)
+        return slot.modules[name]
+
+    def _bring(self, group: str) -> None:
+        """Load a group, or move it from host memory, to the device."""
+        slot = self._slots[group]
+        for name in _GROUPS[group]:
+            if name in slot.modules:
+                slot.modules[name] = nn.Module.to(slot.modules[name], self.device)
+                continue
+            self._progress(name)
+            logger.info("loading %s from %s", name, self.folders[name])
+            slot.modules[name] = _load_network(
+                name, self.folders[name], self._dtypes[name], self.device
+            )
+        slot.on_device = True
+
+    def _make_room(self, group: str, needed_bytes: int, working_bytes: int) -> None:
+        """Have ``needed_bytes`` free for a group, and if possible working memory beside it."""
+        self._evict_for(group, needed_bytes + working_bytes)
+        if not self._fits(needed_bytes):
+            free, total = memory_bytes(self.device)
+            raise DeviceMemoryError(
+                f"the {group} of {self.spec.title} needs {needed_bytes / 1e9:.1f} GB with working "
+                f"memory; {self.device} has {free / 1e9:.1f} of {total / 1e9:.1f} GB free. This "
+                "version keeps each network on the device as a whole: free memory there, use a "
+                "larger device or a smaller size, --device cpu with enough RAM, or --model tiny"
+            )
+
+    def _evict_for(self, group: str, needed_bytes: int) -> None:
+        """Move the longest unused groups away until enough is free or none is left."""
+        others = [slot for name, slot in self._slots.items() if name != group and slot.on_device]
+        for slot in sorted(others, key=lambda slot: slot.last_used):
+            if self._fits(needed_bytes):
+                return
+            self._evict(slot)
+
+    def _evict(self, slot: _Slot) -> None:
+        if self._slots["vae"] is slot:
+            self._decoder = None
+        keep = self.device.type != "cpu" and bool(_KEPT_ON_HOST & slot.modules.keys())
+        host_free, _ = memory_bytes(torch.device("cpu"))
+        if not self.folders or (keep and _stored_bytes(slot.modules) < 0.8 * host_free):
+            for name, module in slot.modules.items():
+                slot.modules[name] = nn.Module.to(module, "cpu")
+        else:
+            slot.modules.clear()  # read from disk again when they are needed again
+        slot.on_device = False
+
+    def _fits(self, needed_bytes: int) -> bool:
+        free, _ = memory_bytes(self.device)
+        return needed_bytes <= free
+
+    def _needed_bytes(self, group: str) -> int:
+        """Weights of a group on the device, and what it takes to run them."""
+        weights = 0
+        for name in _GROUPS[group]:
+            module = self._slots[group].modules.get(name)
+            if module is not None:
+                weights += _stored_bytes({name: module})
+            else:
+                files = find_weight_files(self.folders[name])
+                weights += num_parameters(files) * self._dtypes[name].itemsize
+        return int(weights * (1 + _WORKING_SHARE))
+
+    def _decoding_plan(self, latents: Tensor) -> tuple[int | None, int]:
+        """Side of the spatial tiles in px (None for whole frames) and bytes to decode one."""
+        config: Any = self.vae.config
+        stride = config.spatial_compression_ratio
+        height, width = latents.shape[3] * stride, latents.shape[4] * stride
+        channels = max(config.block_out_channels[:2])
+        per_pixel = _TILE_FRAMES * channels * self._dtypes["vae"].itemsize * _LIVE_ACTIVATIONS
+        _, total = memory_bytes(self.device)
+        budget = int(total * _DECODER_SHARE)
+        if height * width * per_pixel <= budget:
+            return None, height * width * per_pixel
+        side = int((budget / per_pixel) ** 0.5) // _TILE_STEP_PX * _TILE_STEP_PX
+        side = max(side, _SMALLEST_TILE_PX)
+        return side, side * side * per_pixel
+
+
+def load_components(
+    spec: ModelSpec,
+    settings: Settings,
+    *,
+    progress: LoadProgress | None = None,
+    preload: Sequence[str] = COMPONENTS,
+) -> Components:
+    """Find a model's files, check that they belong together, and load what fits.
+
+    Args:
+        spec: which model; tiny and published ones go the same way.
+        settings: device, number format, and where files are looked for.
+        progress: told each component's name as it is read.
+        preload: components to read now, as long as they fit together; the others are read when
+            first used. A resumed run needs no encoders.
+
+    Raises:
+        MissingWeights: files are not on this machine; says where they come from.
+        CheckpointError: files are damaged or of different models; names them.
+        DeviceMemoryError: the device is too small for one of them.
+        InvalidRequest: the device or number format asked for is not there.
+    """
+    device = choose_device(settings.device)
+    folders = locate_all(spec, settings)
+    _check_widths(folders)
+    components = Components(
+        spec, folders, device, requested_dtype=settings.dtype, progress=progress
+    )
+    components.load(preload)
+    return components
+
+
+def _load_network(name: str, folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    if name == "transformer":
+        return load_transformer(folder, dtype=dtype, device=device)
+    if name == "vae":
+        return load_vae(folder, dtype=dtype, device=device)
+    if name == "text_encoder":
+        return load_encoder(LlamaModel, folder, dtype=dtype, device=device)
+    if name == "text_encoder_2":
+        return load_encoder(CLIPTextModel, folder, dtype=dtype, device=device)
+    return load_encoder(SiglipVisionModel, folder, dtype=dtype, device=device)
+
+
+def _load_processor(name: str, folder: Path) -> Any:
+    reader: Any = SiglipImageProcessorPil if name == "feature_extractor" else AutoTokenizer
+    try:
+        with quiet_transformers():
+            return reader.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{name} in {folder} cannot be read: {error}") from error
+
+
+def _stored_bytes(modules: Mapping[str, nn.Module]) -> int:
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for module in modules.values()
+        for tensor in (*module.parameters(), *module.buffers())
+    )
+
+
+def _check_widths(folders: Mapping[str, Path]) -> None:
+    """Compare the configs, so that mixed-up components are found before anything is loaded."""
+    transformer = read_json(folders["transformer"] / "config.json")
+    for name, (theirs, ours) in _WIDTHS.items():
+        found = read_json(folders[name] / "config.json").get(theirs)
+        needed = transformer.get(ours)
+        if found is None or needed is None or found == needed:
+            continue
+        raise CheckpointError(
+            f"{name} in {folders[name]} has {theirs} {found}, but the transformer in "
+            f"{folders['transformer']} needs {needed} ({ours}); use components of one model"
+        )

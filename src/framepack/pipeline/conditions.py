@@ -1,0 +1,197 @@
+"""Encode what steers a video, once, before its first section: texts and pictures.
+
+The result is small, is stored in the run directory, and is all that a resumed run needs
+of the encoders. Shape letters: docs/notation.md.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from framepack.domain.plan import Plan
+from framepack.media.images import black, to_tensor
+from framepack.models.autoencoder import encode_image
+from framepack.models.encoders import PromptEmbeds
+from framepack.pipeline.components import Components
+
+__all__ = [
+    "Conditions",
+    "Pictures",
+    "encode_conditions",
+    "mix_vision",
+    "seeded_generator",
+    "weaken",
+]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The input pictures, fitted to the video's size; None where there is none."""
+
+    start: Image.Image | None = None
+    end: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything that steers the sections, on the CPU.
+
+    Attributes:
+        prompts: embeddings by text, one for each distinct section prompt.
+        negative: embeddings of the negative prompt; None where true guidance is off and
+            the negative pass is never run.
+        start_latent: [1, C, 1, h, w] fp32, the start picture as the video shows it; a black
+            picture in text to video, which is never shown.
+        start_anchor: the same as the network sees it, weakened by the start strength.
+        end_anchor: [1, C, 1, h, w] fp32, the end picture as the network sees it, or None.
+        image_embeds: [1, N, D], what the image encoder saw.
+    """
+
+    prompts: Mapping[str, PromptEmbeds]
+    negative: PromptEmbeds | None
+    start_latent: Tensor
+    start_anchor: Tensor
+    end_anchor: Tensor | None
+    image_embeds: Tensor
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return named tensors and a JSON-able document, for storing."""
+        tensors = {
+            "start_latent": self.start_latent,
+            # At full strength it is the start latent itself, and files share no memory.
+            "start_anchor": self.start_anchor.clone(),
+            "image_embeds": self.image_embeds,
+        }
+        if self.end_anchor is not None:
+            tensors["end_anchor"] = self.end_anchor
+        if self.negative is not None:
+            tensors |= _named("negative", self.negative)
+        for index, embeds in enumerate(self.prompts.values()):
+            tensors |= _named(f"prompt.{index}", embeds)
+        return tensors, {"prompts": list(self.prompts)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_tensors` gave; KeyError when something is missing."""
+        return cls(
+            prompts={
+                text: _unnamed(f"prompt.{index}", tensors)
+                for index, text in enumerate(document["prompts"])
+            },
+            negative=_unnamed("negative", tensors) if "negative.pooled" in tensors else None,
+            start_latent=tensors["start_latent"],
+            start_anchor=tensors["start_anchor"],
+            end_anchor=tensors.get("end_anchor"),
+            image_embeds=tensors["image_embeds"],
+        )
+
+
+@torch.inference_mode()
+def encode_conditions(plan: Plan, components: Components, pictures: Pictures) -> Conditions:
+    """Encode all texts, then the pictures as latents, then the pictures as the eye sees them.
+
+    Args:
+        plan: gives the section prompts, seed and strengths.
+        components: encoders and VAE.
+        pictures: fitted to the plan's size. Without a start picture a black one anchors
+            the video.
+
+    Source: order and roles of the released section loop; strengths are ours (docs/notation.md).
+    """
+    request = plan.request
+    texts = dict.fromkeys(section.prompt for section in plan.sections)
+    prompts = {text: components.encode_prompt(text) for text in texts}
+    negative = None
+    if request.true_cfg_scale != 1:
+        negative = components.encode_prompt(request.negative_prompt)
+
+    start = pictures.start or black(plan.width, plan.height)
+    start_latent = _encode_picture(start, "start", plan.seed, components)
+    start_noise = seeded_generator(plan.seed, "start strength")
+    end_anchor = None
+    if pictures.end is not None:
+        end_latent = _encode_picture(pictures.end, "end", plan.seed, components)
+        end_noise = seeded_generator(plan.seed, "end strength")
+        end_anchor = weaken(end_latent, request.end_strength, end_noise)
+
+    image_embeds = mix_vision(
+        components.encode_vision(start),
+        components.encode_vision(pictures.end) if pictures.end is not None else None,
+        start_strength=request.start_strength,
+        end_strength=request.end_strength,
+        vision_strength=request.vision_strength,
+    )
+    return Conditions(
+        prompts=prompts,
+        negative=negative,
+        start_latent=start_latent,
+        start_anchor=weaken(start_latent, request.start_strength, start_noise),
+        end_anchor=end_anchor,
+        image_embeds=image_embeds,
+    )
+
+
+def weaken(latent: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Mix noise into a latent where its strength is below 1; return it unchanged otherwise.
+
+    The latent is never scaled up: that would leave the range the network knows.
+    """
+    if strength >= 1:
+        return latent
+    noise = torch.randn(latent.shape, generator=generator, dtype=torch.float32)
+    return latent * strength + noise.to(latent) * (1 - strength)
+
+
+def mix_vision(
+    start: Tensor,
+    end: Tensor | None,
+    *,
+    start_strength: float,
+    end_strength: float,
+    vision_strength: float,
+) -> Tensor:
+    """Average what the image encoder saw in both pictures, [1, N, D] each.
+
+    ``vision * (A*start + B*end) / (start + end)``: the ratio of the strengths skews the
+    video towards one picture or the other, and the vision strength scales the result. Two
+    strengths of 0 have no ratio and count as equal.
+    """
+    if end is None:
+        return start * vision_strength
+    total = start_strength + end_strength
+    share = start_strength / total if total > 0 else 0.5
+    return (start * share + end * (1 - share)) * vision_strength
+
+
+def seeded_generator(seed: int, purpose: str) -> torch.Generator:
+    """Return a CPU generator of its own for each purpose, so that none shifts another's draws."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _encode_picture(picture: Image.Image, name: str, seed: int, components: Components) -> Tensor:
+    """Return a seeded sample of the picture's latent, [1, C, 1, h, w] fp32 on the CPU."""
+    pixels = to_tensor(picture).to(components.device)
+    generator = seeded_generator(seed, f"{name} latent")
+    return encode_image(components.vae, pixels, generator).cpu()
+
+
+def _named(prefix: str, embeds: PromptEmbeds) -> dict[str, Tensor]:
+    return {
+        f"{prefix}.prompt_embeds": embeds.prompt_embeds,
+        f"{prefix}.prompt_mask": embeds.prompt_mask,
+        f"{prefix}.pooled": embeds.pooled,
+    }
+
+
+def _unnamed(prefix: str, tensors: Mapping[str, Tensor]) -> PromptEmbeds:
+    return PromptEmbeds(
+        prompt_embeds=tensors[f"{prefix}.prompt_embeds"],
+        prompt_mask=tensors[f"{prefix}.prompt_mask"],
+        pooled=tensors[f"{prefix}.pooled"],
+    )

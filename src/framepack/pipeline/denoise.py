@@ -1,0 +1,164 @@
+"""Denoise one section: the network with its packed context, driven by the solver.
+
+Shape letters: docs/notation.md.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from framepack.domain.plan import Plan, Section
+from framepack.models.encoders import PromptEmbeds
+from framepack.pipeline.components import Components
+from framepack.pipeline.conditions import Conditions
+from framepack.pipeline.history import HistoryWindow
+from framepack.sampling.flow import apply_guidance, sigmas
+from framepack.sampling.solvers import StepState, sample
+
+__all__ = ["SectionDenoiser", "denoise_section", "section_noises"]
+
+TIME_SCALE = 1000.0
+"""The network counts noise levels and guidance in thousandths."""
+
+
+@torch.inference_mode()
+def denoise_section(
+    plan: Plan,
+    section: Section,
+    window: HistoryWindow,
+    conditions: Conditions,
+    noise: Tensor,
+    components: Components,
+) -> Iterator[StepState]:
+    """Turn noise into the latents of one section, yielding after each step.
+
+    Args:
+        plan: gives steps, guidance, shift and solver.
+        section: gives prompt and frame indices.
+        window: packed history as this section sees it.
+        conditions: what steers the video.
+        noise: [1, C, T, h, w] fp32, from :func:`section_noises`.
+        components: gives the network, its device and number format.
+
+    Yields:
+        One state per step; the last one's ``x0`` holds the section's latents, fp32, on the
+        network's device.
+    """
+    request = plan.request
+    denoiser = SectionDenoiser(plan, section, window, conditions, components)
+    levels = sigmas(
+        request.num_inference_steps,
+        latent_shape=(noise.shape[2], noise.shape[3], noise.shape[4]),
+        shift=request.shift,
+    )
+    for state in sample(denoiser, noise.to(components.device), levels, request.solver):
+        if components.device.type != "cpu":
+            # Steps are queued; without waiting, a cancel would come several steps late.
+            torch.accelerator.synchronize(components.device)
+        yield state
+
+
+class SectionDenoiser:
+    """Predict a section's clean latents from noisy ones: the network with all else fixed.
+
+    The context is moved to the device once, not at every step. Rounding follows the released
+    code: in bf16 the latents, the noise level and the guidance are rounded before the network
+    sees them, and the clean latents are worked out from the rounded ones, in fp32.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        section: Section,
+        window: HistoryWindow,
+        conditions: Conditions,
+        components: Components,
+    ) -> None:
+        self._transformer = components.transformer
+        self._dtype = components.dtype
+        self._device = components.device
+        self._true_cfg_scale = plan.request.true_cfg_scale
+        self._guidance_rescale = plan.request.guidance_rescale
+        self._step = 0
+        self._context = self._pack(section, window, conditions)
+        guidance = torch.tensor([plan.request.guidance_scale * TIME_SCALE])
+        self._context["guidance"] = self._to_network(guidance)
+        self._positive = self._text(conditions.prompts[section.prompt])
+        self._negative = None
+        if self._true_cfg_scale != 1 and conditions.negative is not None:
+            self._negative = self._text(conditions.negative)
+        if self._transformer.is_cache_enabled:
+            self._transformer._reset_stateful_cache()  # a step cache never spans sections
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return the clean latents predicted from ``x`` [1, C, T, h, w] at level ``sigma``."""
+        rounded = self._to_network(x)
+        flow = self._predict("cond", rounded, sigma, self._positive)
+        if self._negative is not None:
+            negative = self._predict("uncond", rounded, sigma, self._negative)
+            flow = apply_guidance(flow, negative, self._true_cfg_scale, self._guidance_rescale)
+        self._step += 1
+        return (rounded.float() - sigma.to(flow) * flow).to(x.dtype)
+
+    def _predict(self, name: str, x: Tensor, sigma: Tensor, text: dict[str, Tensor]) -> Tensor:
+        """Return the flow, noise minus clean latents, [1, C, T, h, w] fp32."""
+        timestep = self._to_network((sigma.float() * TIME_SCALE).reshape(1))
+        # The names let step caches of diffusers keep one state per pass.
+        with self._transformer.cache_context(name, step_index=self._step, sigma=float(sigma)):
+            output = self._transformer(
+                hidden_states=x, timestep=timestep, return_dict=False, **text, **self._context
+            )
+        flow: Tensor = output[0]
+        return flow.float()
+
+    def _pack(
+        self, section: Section, window: HistoryWindow, conditions: Conditions
+    ) -> dict[str, Tensor]:
+        """Return the context tensors and indices under the network's argument names."""
+        indices = section.indices
+        clean = torch.cat([conditions.start_anchor.to(window.clean_1x), window.clean_1x], dim=2)
+        context = {
+            "image_embeds": self._to_network(conditions.image_embeds),
+            "indices_latents": torch.tensor(indices.noisy),
+            "latents_clean": self._to_network(clean),
+            "indices_latents_clean": torch.tensor(indices.clean),
+        }
+        if indices.history_2x:
+            context["latents_history_2x"] = self._to_network(window.history_2x)
+            context["indices_latents_history_2x"] = torch.tensor(indices.history_2x)
+        if indices.history_4x:
+            context["latents_history_4x"] = self._to_network(window.history_4x)
+            context["indices_latents_history_4x"] = torch.tensor(indices.history_4x)
+        return context
+
+    def _text(self, embeds: PromptEmbeds) -> dict[str, Tensor]:
+        return {
+            "encoder_hidden_states": self._to_network(embeds.prompt_embeds),
+            "encoder_attention_mask": embeds.prompt_mask,  # read on the CPU
+            "pooled_projections": self._to_network(embeds.pooled),
+        }
+
+    def _to_network(self, tensor: Tensor) -> Tensor:
+        return tensor.to(device=self._device, dtype=self._dtype)
+
+
+def section_noises(
+    seed: int, shape: tuple[int, ...], *, first_render_index: int = 0
+) -> Iterator[Tensor]:
+    """Yield the starting noise of each section in render order, endlessly.
+
+    The same draws as ``sampling.flow.section_noise``, each made once: the draws of sections
+    that are done already are repeated only when a run is resumed.
+
+    Args:
+        seed: of the request.
+        shape: of a section's latents, [1, C, T, h, w].
+        first_render_index: sections to skip.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    for render_index in count():
+        noise = torch.randn(shape, generator=generator, dtype=torch.float32)
+        if render_index >= first_render_index:
+            yield noise

@@ -1,0 +1,214 @@
+"""READ THIS FIRST: how a plan becomes a video.
+
+Texts and pictures are encoded once. Then, section by section, noise is denoised next to
+the packed history of what was generated before, the new latents join the history, the
+decoder turns them into frames, the seam to the neighbouring section is blended, and
+frames that can no longer change are encoded and put on disk. After each section the run
+directory holds all that the next one needs. At the end the segments become one file.
+
+The bi-directional variant runs through the video from its end to its start, the
+forward-only one from start to end; nothing here depends on which.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from framepack.domain.events import (
+    Event,
+    Finished,
+    Planned,
+    SectionDone,
+    StageStarted,
+    StepDone,
+)
+from framepack.domain.plan import Plan, Section
+from framepack.pipeline.components import Components
+from framepack.pipeline.conditions import Conditions, encode_conditions
+from framepack.pipeline.decode import decode_section
+from framepack.pipeline.deliver import deliver, write_video_thumbnail
+from framepack.pipeline.denoise import denoise_section, section_noises
+from framepack.pipeline.history import LatentHistory, frames_to_keep
+from framepack.pipeline.preview import PreviewWriter
+from framepack.pipeline.statistics import RunStatistics
+from framepack.pipeline.workspace import RunState, Segment, Workspace
+
+__all__ = ["generate"]
+
+logger = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def generate(
+    plan: Plan, components: Components | Callable[[], Components], workspace: Workspace
+) -> Iterator[Event]:
+    """Make the video of a plan, or go on where an earlier process stopped.
+
+    Pull the events to make it happen; close the iterator to cancel, which takes effect
+    within one step. The workspace then stays resumable, as it does when the process is
+    killed, and the finished video is the same as that of an undisturbed run.
+
+    Args:
+        plan: the workspace's plan.
+        components: the networks, or a function that loads them once the plan is announced.
+        workspace: the run directory; locked while events are pulled.
+
+    Yields:
+        Planned; StageStarted for load and encode; for each section StageStarted for denoise,
+        decode and write, StepDone for each step and SectionDone; StageStarted for write; Finished.
+
+    Raises:
+        WorkspaceError: the run directory is in use, damaged, belongs to other weights, or the
+            disk is full.
+    """
+    with workspace:
+        state = workspace.load_state()
+        stats = RunStatistics.from_state(state.statistics) if state else RunStatistics()
+        yield Planned(elapsed_s=stats.elapsed_s, plan=plan.to_dict())
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="load")
+        with stats.stage("load"):
+            if not isinstance(components, Components):
+                components = components()
+            workspace.bind(components.hashes)
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="encode")
+        with stats.stage("encode"):
+            conditions = workspace.load_conditions()
+            if conditions is None:
+                conditions = encode_conditions(plan, components, workspace.pictures())
+                workspace.save_conditions(conditions)
+
+        if state is None:
+            state = _before_first_section(plan, conditions)
+        run = _Run(workspace, components, conditions, stats)
+        noises = section_noises(
+            plan.seed, _section_shape(plan, conditions), first_render_index=state.num_done
+        )
+        for section, noise in zip(plan.sections[state.num_done :], noises, strict=False):
+            state = yield from run.render(section, state, noise)
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
+        yield _finish(workspace, state, stats)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from section to section."""
+
+    workspace: Workspace
+    components: Components
+    conditions: Conditions
+    stats: RunStatistics
+
+    def render(
+        self, section: Section, state: RunState, noise: Tensor
+    ) -> Generator[Event, None, RunState]:
+        """Denoise, decode, blend and store one section; return the state after it."""
+        plan, stats, workspace = self.workspace.plan, self.stats, self.workspace
+        number = section.render_index + 1
+        logger.info("section %d, %d of %d", section.index, number, plan.num_sections)
+        started_s = stats.elapsed_s
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="denoise", section=section.index)
+        latents = yield from self._denoise(section, state, noise)
+        history = state.history.add(latents)
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="decode", section=section.index)
+        with stats.stage("decode"):
+            start, decode = self.conditions.start_latent, self.components.decode
+            settled = decode_section(plan, section, history, start, state.seam, decode)
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
+        with stats.stage("write"):
+            segment = workspace.write_segment(
+                f"{section.index:06d}", settled.start_frame, settled.frames(plan.num_frames)
+            )
+            stats.end_section(plan.request.num_inference_steps, _num_frames(segment))
+            stats.note_memory(self.components.device)
+            done = RunState(
+                num_done=number,
+                history=history,
+                seam=settled.seam,
+                segments=(*state.segments, segment) if segment else state.segments,
+                statistics=stats.to_state(),
+            )
+            workspace.commit(done)
+        yield SectionDone(
+            elapsed_s=stats.elapsed_s,
+            section=section.index,
+            render_index=section.render_index,
+            num_sections=plan.num_sections,
+            seconds=stats.elapsed_s - started_s,
+            segment=str(workspace.segment_path(segment.name)) if segment else None,
+        )
+        return done
+
+    def _denoise(
+        self, section: Section, state: RunState, noise: Tensor
+    ) -> Generator[Event, None, Tensor]:
+        """Turn noise into the section's latents [1, C, T, h, w], next to the packed history."""
+        plan, stats = self.workspace.plan, self.stats
+        window = state.history.window(
+            section.indices,
+            # Only here: in later sections real history has taken its place.
+            end_latent=self.conditions.end_anchor if section.is_first_rendered else None,
+        )
+        steps = denoise_section(plan, section, window, self.conditions, noise, self.components)
+        preview = PreviewWriter(self.workspace.preview_path, self.components.preview)
+        for step, seconds in stats.each("denoise", steps):
+            with stats.stage("denoise"):
+                shown = preview.show(step)
+            yield StepDone(
+                elapsed_s=stats.elapsed_s,
+                section=section.index,
+                render_index=section.render_index,
+                num_sections=plan.num_sections,
+                step=step.step,
+                num_steps=step.num_steps,
+                seconds=seconds,
+                preview=shown,
+            )
+        return step.x0
+
+
+def _before_first_section(plan: Plan, conditions: Conditions) -> RunState:
+    """A run with nothing rendered: zeros for history, ended by the start picture if forward."""
+    num_frames = frames_to_keep(plan.sections[0].indices, plan.latent_window_size)
+    history = LatentHistory.empty(
+        conditions.start_latent, num_frames=num_frames, grows_backward=plan.is_inverted
+    )
+    if not plan.is_inverted:
+        history = history.add(conditions.start_anchor)
+    return RunState(num_done=0, history=history, seam=None, segments=(), statistics={})
+
+
+def _section_shape(plan: Plan, conditions: Conditions) -> tuple[int, ...]:
+    """[1, C, T, h, w] of one section's latents."""
+    batch, channels, _, height, width = conditions.start_latent.shape
+    return batch, channels, plan.latent_window_size, height, width
+
+
+def _num_frames(segment: Segment | None) -> int:
+    return segment.num_frames if segment is not None else 0
+
+
+def _finish(workspace: Workspace, state: RunState, stats: RunStatistics) -> Finished:
+    """Join the segments and clear up."""
+    plan, delivery = workspace.plan, workspace.delivery
+    with stats.stage("write"):
+        num_frames = deliver(workspace, state, stats.summary())
+        thumbnail = write_video_thumbnail(delivery.path) if delivery.thumbnail else None
+        if not delivery.keep_run:
+            workspace.remove()
+    return Finished(
+        elapsed_s=stats.elapsed_s,
+        path=str(delivery.path),
+        num_frames=num_frames,
+        duration_s=num_frames / plan.fps,
+        stats=stats.summary(),
+        thumbnail=str(thumbnail) if thumbnail else None,
+    )

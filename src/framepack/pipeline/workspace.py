@@ -1,0 +1,432 @@
+"""A run's directory: everything needed to stop at any moment and go on later.
+
+    run.json                 plan, output, weight hashes: what is being made
+    inputs/*.png             the fitted input pictures
+    conditions.safetensors   what the encoders said
+    state.safetensors        history, seam and list of segments after the last finished section
+    segments/*.mp4           final frames, each encoded once
+    preview.webp             the newest preview
+    lock                     who is at work here
+
+A section counts as finished when ``state.safetensors`` says so; that file is replaced in
+one step, so a run killed at any moment continues from its last finished section.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from framepack.domain.errors import InvalidRequest, WorkspaceError
+from framepack.domain.plan import Plan
+from framepack.media.images import load_image
+from framepack.media.segments import SegmentWriter
+from framepack.pipeline.conditions import Conditions, Pictures
+from framepack.pipeline.decode import Seam
+from framepack.pipeline.durable import load_tensors, save_tensors, write_json
+from framepack.pipeline.history import LatentHistory
+from framepack.pipeline.run_lock import RunLock
+from framepack.weights.hashing import sha256_file
+
+__all__ = ["Delivery", "RunState", "Segment", "Workspace"]
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Version of the directory's layout; a change makes older runs unreadable, with a message."""
+
+_CONTENTS = {
+    "run.json",
+    "inputs",
+    "conditions.safetensors",
+    "state.safetensors",
+    "segments",
+    "preview.webp",
+    "lock",
+}
+_BYTES_PER_PIXEL = 0.25  # generous for H.264 at crf 16; noise-like video needs most of it
+_RESERVE_BYTES = 64e6
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What is to be left when a run is done.
+
+    Attributes:
+        path: the video file.
+        embed: put request, hashes, statistics and input pictures into the video file.
+        thumbnail: write ``NAME.thumb.jpg`` beside the video.
+        keep_run: leave the run directory.
+    """
+
+    path: Path
+    embed: bool = True
+    thumbnail: bool = True
+    keep_run: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values; the path becomes absolute."""
+        return {**asdict(self), "path": str(self.path.absolute())}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` gave."""
+        return cls(**{**values, "path": Path(values["path"])})
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One file of final frames.
+
+    Attributes:
+        name: file name in ``segments/``.
+        start_frame: place of its first frame in the video.
+        num_frames: frames in it, at least 1.
+        sha256: of the file.
+    """
+
+    name: str
+    start_frame: int
+    num_frames: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run between two sections.
+
+    Attributes:
+        num_done: finished sections, in render order.
+        history: latents that later sections look back on.
+        seam: frames that the next section will cross-fade with; None when there are none.
+        segments: the files of final frames, in render order.
+        statistics: running totals, ``RunStatistics.to_state()``.
+    """
+
+    num_done: int
+    history: LatentHistory
+    seam: Seam | None
+    segments: tuple[Segment, ...]
+    statistics: Mapping[str, Any]
+
+
+class Workspace:
+    """A run directory that this process works in. A ``with`` block locks it.
+
+    Attributes:
+        directory: the run directory.
+        plan: what is being made.
+        delivery: where the finished video goes, and what is left besides.
+    """
+
+    def __init__(self, directory: Path, document: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.plan = Plan.model_validate(document["plan"])
+        self.delivery = Delivery.from_dict(document["delivery"])
+        self._document = dict(document)
+        self._lock = RunLock(directory / "lock")
+
+    @classmethod
+    def create(
+        cls, directory: Path, plan: Plan, delivery: Delivery, pictures: Pictures
+    ) -> "Workspace":
+        """Make a run directory for a new run.
+
+        Args:
+            directory: made if missing.
+            plan: what to make.
+            delivery: where it goes.
+            pictures: the input pictures, fitted to the plan's size.
+
+        Raises:
+            InvalidRequest: the directory holds a run already.
+            WorkspaceError: it cannot be written, or the disk is too full for this video.
+        """
+        check_free_space(plan, directory, delivery.path)
+        _check_is_ours(directory)
+        try:
+            for folder in ("segments", "inputs"):
+                (directory / folder).mkdir(parents=True, exist_ok=True)
+            with RunLock(directory / "lock"):
+                if (directory / "run.json").exists():
+                    raise InvalidRequest(
+                        f"{directory} already holds a run; continue it with `framepack resume "
+                        f"{directory}` or name another run directory"
+                    )
+                for name, picture in (("start", pictures.start), ("end", pictures.end)):
+                    if picture is not None:
+                        picture.save(directory / "inputs" / f"{name}.png")
+                document = {
+                    "format": FORMAT,
+                    "plan": plan.to_dict(),
+                    "delivery": delivery.to_dict(),
+                    "components": None,
+                }
+                write_json(directory / "run.json", document)
+        except OSError as error:
+            raise WorkspaceError(
+                f"cannot write {directory}: {error.strerror or error}; choose another run directory"
+            ) from error
+        return cls(directory, document)
+
+    @classmethod
+    def open(cls, directory: Path) -> "Workspace":
+        """Open the directory of a stopped run.
+
+        Raises:
+            InvalidRequest: there is no run.
+            WorkspaceError: its description is damaged or of another version.
+        """
+        path = directory / "run.json"
+        if not path.is_file():
+            raise InvalidRequest(
+                f"{directory} holds no run (no run.json); a run that succeeded removes its "
+                "directory unless told to keep it"
+            )
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["format"] == FORMAT:
+                return cls(directory, document)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise WorkspaceError(
+                f"{path} is damaged ({type(error).__name__}); delete {directory} and generate "
+                "the video again"
+            ) from error
+        raise WorkspaceError(
+            f"{directory} was written in format {document['format']}, this version reads "
+            f"{FORMAT}; finish the run with the version that began it"
+        )
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+    @property
+    def preview_path(self) -> Path:
+        """Where the newest preview picture is."""
+        return self.directory / "preview.webp"
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether something was computed that a resumed run need not compute again."""
+        return (self.directory / "conditions.safetensors").exists()
+
+    @property
+    def component_hashes(self) -> dict[str, str]:
+        """Hashes of the weights that the run uses; empty before it has begun."""
+        return dict(self._document["components"] or {})
+
+    def pictures(self) -> Pictures:
+        """Return the fitted input pictures."""
+        return Pictures(self._picture("start"), self._picture("end"))
+
+    def bind(self, hashes: Mapping[str, str]) -> None:
+        """Record the weights at the first start; refuse others afterwards.
+
+        Raises:
+            WorkspaceError: the weights are not those that the run began with.
+        """
+        recorded = self.component_hashes
+        if not recorded:
+            self._document["components"] = dict(hashes)
+            write_json(self.directory / "run.json", self._document)
+            return
+        names = sorted({*recorded, *hashes})
+        changed = [name for name in names if recorded.get(name) != hashes.get(name)]
+        if changed:
+            raise WorkspaceError(
+                f"the run in {self.directory} began with other weights: {', '.join(changed)} "
+                "changed; put the former weights back, or delete the directory and generate again"
+            )
+
+    def load_conditions(self) -> Conditions | None:
+        """Return the stored conditions; None if the run was stopped before it had them.
+
+        Raises:
+            WorkspaceError: the file is damaged; it may be deleted.
+        """
+        path = self.directory / "conditions.safetensors"
+        if not path.exists():
+            return None
+        try:
+            return Conditions.from_tensors(*load_tensors(path))
+        except (WorkspaceError, KeyError) as error:
+            raise WorkspaceError(
+                f"{error}; delete that file and resume to encode the inputs again"
+            ) from error
+
+    def save_conditions(self, conditions: Conditions) -> None:
+        """Store the conditions, so that a resumed run needs no encoder."""
+        save_tensors(self.directory / "conditions.safetensors", *conditions.to_tensors())
+
+    def load_state(self) -> RunState | None:
+        """Return the state after the last finished section; None before the first one.
+
+        Raises:
+            WorkspaceError: the state or a segment is damaged or missing.
+        """
+        path = self.directory / "state.safetensors"
+        if not path.exists():
+            return None
+        try:
+            tensors, document = load_tensors(path)
+            seam = None
+            if "seam" in tensors:
+                seam = Seam(tensors["seam"], document["seam_start"])
+            state = RunState(
+                num_done=document["num_done"],
+                history=LatentHistory(tensors["history"], document["grows_backward"]),
+                seam=seam,
+                segments=tuple(Segment(**segment) for segment in document["segments"]),
+                statistics=document["statistics"],
+            )
+            for segment in state.segments:
+                self._check_segment(segment)
+        except (WorkspaceError, KeyError, TypeError) as error:
+            raise WorkspaceError(
+                f"{error}; delete {path} and resume to render again from the first section"
+            ) from error
+        return state
+
+    def commit(self, state: RunState) -> None:
+        """Make a finished section count. Its segment must be on the disk already."""
+        tensors = {"history": state.history.latents}
+        if state.seam is not None:
+            tensors["seam"] = state.seam.pixels
+        document = {
+            "num_done": state.num_done,
+            "grows_backward": state.history.grows_backward,
+            "seam_start": state.seam.start_frame if state.seam is not None else None,
+            "segments": [asdict(segment) for segment in state.segments],
+            "statistics": dict(state.statistics),
+        }
+        save_tensors(self.directory / "state.safetensors", tensors, document)
+
+    def write_segment(
+        self, name: str, start_frame: int, frames: Iterable[NDArray[np.uint8]]
+    ) -> Segment | None:
+        """Encode final frames, [T, H, W, 3] uint8 at a time, and flush them to the disk.
+
+        A leftover of a killed run is overwritten. Returns None if there is no frame.
+        """
+        batches = iter(frames)
+        first = next(batches, None)
+        if first is None:
+            return None
+        request = self.plan.request
+        path = self.segment_path(name)
+        with SegmentWriter(
+            path,
+            width=self.plan.width,
+            height=self.plan.height,
+            fps=self.plan.fps,
+            crf=request.crf,
+            preset=request.preset,
+        ) as writer:
+            writer.write(first)
+            for batch in batches:
+                writer.write(batch)
+        return Segment(name, start_frame, writer.num_frames, sha256_file(path))
+
+    def segment_path(self, name: str) -> Path:
+        """Return where the segment of that name is."""
+        return self.directory / "segments" / f"{name}.mp4"
+
+    def in_play_order(self, segments: Iterable[Segment]) -> list[Path]:
+        """Return the files of segments in the order in which they are played."""
+        ordered = sorted(segments, key=lambda segment: segment.start_frame)
+        return [self.segment_path(segment.name) for segment in ordered]
+
+    def remove(self) -> None:
+        """Delete the run: its own files, and the directory if nothing else is in it."""
+        self._lock.release()
+        for path in [entry for entry in self.directory.iterdir() if _is_ours(entry.name)]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        try:
+            self.directory.rmdir()
+        except OSError as error:
+            logger.warning("%s was not removed: %s", self.directory, error)
+
+    def _picture(self, name: str) -> Image.Image | None:
+        path = self.directory / "inputs" / f"{name}.png"
+        return load_image(path) if path.exists() else None
+
+    def _check_segment(self, segment: Segment) -> None:
+        path = self.segment_path(segment.name)
+        if not path.is_file():
+            raise WorkspaceError(f"{path} is missing")
+        if sha256_file(path) != segment.sha256:
+            raise WorkspaceError(f"{path} is damaged (its checksum changed)")
+
+
+def _check_is_ours(directory: Path) -> None:
+    """Refuse a directory with other people's files: runs delete what they leave.
+
+    Raises:
+        InvalidRequest: names one of them.
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise InvalidRequest(f"run directory {directory} is a file; name another one")
+    foreign = sorted(entry.name for entry in directory.iterdir() if not _is_ours(entry.name))
+    if foreign:
+        raise InvalidRequest(
+            f"run directory {directory} holds other files ({foreign[0]}); name a new directory"
+        )
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run directory holds a file of this name, or held it half written."""
+    return name in _CONTENTS or (name.startswith(".") and name.endswith(".part"))
+
+
+def check_free_space(plan: Plan, directory: Path, output: Path) -> None:
+    """Refuse to begin a run that the disk cannot hold.
+
+    Raises:
+        WorkspaceError: says how much is free and how much may be needed.
+    """
+    pixels = plan.width * plan.height
+    video = plan.num_frames * pixels * _BYTES_PER_PIXEL
+    # A new state is written beside its predecessor; the fp32 seam is nearly all of it.
+    states = 2 * 4 * plan.latent_window_size * pixels * 3 * 4
+    run_place, output_place = _existing(directory), _existing(output.absolute().parent)
+    needed = {run_place: video + states + _RESERVE_BYTES}
+    if output_place.stat().st_dev == run_place.stat().st_dev:
+        needed[run_place] += video
+    else:
+        needed[output_place] = video
+    for folder, size in needed.items():
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise WorkspaceError(
+                f"the disk of {folder} has {free / 1e6:.0f} MB free, this video may need "
+                f"{size / 1e6:.0f} MB; free some space or choose another folder"
+            )
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

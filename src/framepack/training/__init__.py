@@ -1,0 +1,1 @@
+"""Training: procedural data, objectives, loops and measurements."""

@@ -1,0 +1,249 @@
+"""Training examples for the transformer: one section of one clip, with its packed context.
+
+All examples of a batch share a layout (the transformer's indices are common to a batch);
+what happens in the clip, the caption and the history differ from example to example.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
+from framepack.training.tiny.captions import camera_caption, dissolve_caption, sprite_caption
+from framepack.training.tiny.components import VISION_SIZE_PX
+from framepack.training.tiny.data import PictureBank, seeded
+from framepack.training.tiny.latent_space import FRAMES_PER_LATENT, LatentSpace
+from framepack.training.tiny.world import (
+    CAMERA_MOTIONS,
+    camera_clip,
+    dissolve_clip,
+    random_sprite,
+    sprite_clip,
+)
+
+WINDOW = 9
+HISTORY = (1, 2, 16)
+SMALL_SIZES = ((64, 64), (48, 80), (80, 48))  # (height, width) in pixels
+FULL_SIZES = ((128, 128), (96, 160), (160, 96))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a batch has in common.
+
+    Attributes:
+        inverted: bi-directional (True) or forward-only.
+        section: sections between the start of the clip and this one.
+        neighbours: whole sections already there: after this one if inverted, else before it.
+        height, width: pixels.
+        dissolves: the clips change into another picture, which stands in the post slot.
+    """
+
+    inverted: bool
+    section: int
+    neighbours: int
+    height: int
+    width: int
+    with_end: bool
+
+    @property
+    def indices(self) -> FrameIndices:
+        """Frame indices of start, noisy and history latents."""
+        if self.inverted:
+            return inverted_indices(self.section, WINDOW)
+        return forward_indices(WINDOW)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clean targets and their context, on the training device.
+
+    Attributes:
+        latents: [B, C, 9, h, w], what the section should become.
+        start: [B, C, 1, h, w], the start picture (black for text-to-video).
+        history: newest or nearest first as the layout wants it: 1x [B, C, 1, h, w],
+            2x [B, C, 2, h, w], 4x [B, C, 16, h, w].
+        vision: [B, 3, 64, 64] in -1..1, and ``vision_end`` where an end picture is given.
+        captions: B strings.
+    """
+
+    layout: Layout
+    latents: Tensor
+    start: Tensor
+    history_1x: Tensor
+    history_2x: Tensor
+    history_4x: Tensor
+    vision: Tensor
+    vision_end: Tensor | None
+    captions: list[str]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A clip as a function of frame numbers, its caption, and its anchors in 0..1."""
+
+    frames: Callable[[Tensor], Tensor]
+    caption: str
+    start: Tensor
+    end: Tensor | None = None
+
+
+def _pick(rng: np.random.Generator, weights: dict[int, float]) -> int:
+    return int(rng.choice(list(weights), p=list(weights.values())))
+
+
+def choose_layout(rng: np.random.Generator, *, full_size: float) -> Layout:
+    """Draw a layout; ``full_size`` is the share of batches at the default resolution."""
+    sizes = FULL_SIZES if rng.random() < full_size else SMALL_SIZES
+    height, width = sizes[int(rng.choice(3, p=[0.5, 0.25, 0.25]))]
+    inverted = bool(rng.random() < 0.5)
+    if inverted:
+        section = _pick(rng, {0: 0.38, 1: 0.28, 2: 0.18, 3: 0.12, 4: 0.04})
+        neighbours = _pick(rng, {0: 0.5, 1: 0.25, 2: 0.15, 3: 0.1})
+    else:
+        section = _pick(rng, {0: 0.38, 1: 0.24, 2: 0.2, 3: 0.12, 4: 0.06})
+        neighbours = section
+    with_end = inverted and neighbours == 0 and bool(rng.random() < 0.3)
+    return Layout(inverted, section, neighbours, height, width, with_end)
+
+
+class SampleMaker:
+    """Draws batches for a layout from pictures, sprites and their captions.
+
+    Args:
+        bank: pictures.
+        space: the latent code.
+        device: where clips are rendered and encoded.
+    """
+
+    def __init__(self, bank: PictureBank, space: LatentSpace, device: torch.device) -> None:
+        self._bank, self._space, self._device = bank, space, device
+
+    def batch(self, seed: int, step: int, *, size: int, full_size: float) -> Batch:
+        """The batch of a step: of ``size`` examples at full size, four times that at a quarter."""
+        rng = seeded(seed, "layout", step)
+        layout = choose_layout(rng, full_size=full_size)
+        small = (layout.height, layout.width) in SMALL_SIZES
+        examples = [self._example(rng, layout) for _ in range(size * 4 if small else size)]
+        columns = list(zip(*examples, strict=True))
+        latents, start, one, two, four, vision = (torch.stack(c) for c in columns[:6])
+        ends = columns[6]
+        vision_end = torch.stack(ends) if layout.with_end else None
+        captions = [str(text) for text in columns[7]]
+        return Batch(layout, latents, start, one, two, four, vision, vision_end, captions)
+
+    def _example(self, rng: np.random.Generator, layout: Layout) -> tuple[object, ...]:
+        scene = self._scene(rng, layout)
+        start = self._space.encode_picture(scene.start)
+        first = 1 + WINDOW * layout.section
+        latents = self._latents(scene, first, WINDOW)
+        one, two, four = self._history(rng, scene, layout, start)
+        vision = _vision_input(scene.start)
+        vision_end = _vision_input(scene.end) if scene.end is not None else None
+        caption = "" if rng.random() < 0.1 else scene.caption
+        return latents, start, one, two, four, vision, vision_end, caption
+
+    def _latents(self, scene: _Scene, first: int, count: int) -> Tensor:
+        """Latent frames ``first``... of a scene; latent j >= 1 holds frames 4j-3 to 4j."""
+        frames = torch.arange(
+            FRAMES_PER_LATENT * (first - 1) + 1,
+            FRAMES_PER_LATENT * (first + count - 1) + 1,
+            device=self._device,
+        )
+        return self._space.encode_groups(scene.frames(frames))
+
+    def _history(
+        self, rng: np.random.Generator, scene: _Scene, layout: Layout, start: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        total = sum(HISTORY)
+        channels, _, height, width = start.shape
+        blank = start.new_zeros(channels, total, height, width)
+        if layout.inverted:
+            first = 1 + WINDOW * (layout.section + 1)
+            count = min(total, WINDOW * layout.neighbours)
+            if count:
+                blank[:, :count] = self._blur(rng, self._latents(scene, first, count))
+            elif scene.end is not None:
+                blank[:, :1] = self._space.encode_picture(scene.end)
+            one, two, four = blank.split(HISTORY, dim=1)
+            return one, two, four
+        past = min(total - 1, WINDOW * layout.section)
+        if past:
+            last = WINDOW * layout.section
+            blank[:, total - past :] = self._blur(rng, self._latents(scene, last - past + 1, past))
+        if past < total:
+            blank[:, total - past - 1 : total - past] = start
+        if past == total - 1 and WINDOW * layout.section > past:
+            blank[:, :1] = self._latents(scene, WINDOW * layout.section - past, 1)
+        four, two, one = blank.split(HISTORY[::-1], dim=1)
+        return one, two, four
+
+    def _blur(self, rng: np.random.Generator, latents: Tensor) -> Tensor:
+        """Add the errors that a generated history has, as noise of a random strength."""
+        if rng.random() < 0.3:
+            return latents
+        generator = torch.Generator(self._device).manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(latents.shape, generator=generator, device=self._device)
+        return latents + float(rng.uniform(0, 0.15)) * noise
+
+    def _picture(self, rng: np.random.Generator, layout: Layout) -> Tensor:
+        return self._bank.sample(rng, layout.height, layout.width).to(self._device)
+
+    def _scene(self, rng: np.random.Generator, layout: Layout) -> _Scene:
+        if layout.with_end:
+            return self._scene_with_end(rng, layout)
+        if rng.random() < 0.27:
+            return self._sprite_scene(rng, layout)
+        picture = self._picture(rng, layout)
+        motion = str(rng.choice(list(CAMERA_MOTIONS)))
+        return _Scene(
+            lambda frames: camera_clip(picture, motion, frames),
+            camera_caption(rng, motion),
+            picture,
+        )
+
+    def _sprite_scene(self, rng: np.random.Generator, layout: Layout) -> _Scene:
+        height, width = layout.height, layout.width
+        sprite = random_sprite(rng, min(height, width))
+
+        def frames(numbers: Tensor) -> Tensor:
+            return sprite_clip(sprite, numbers, height, width)
+
+        zero = torch.zeros(1, dtype=torch.long, device=self._device)
+        from_picture = rng.random() < 0.12
+        start = frames(zero)[0]
+        anchor = start if from_picture else torch.zeros_like(start)
+        return _Scene(frames, sprite_caption(rng, sprite), anchor)
+
+    def _scene_with_end(self, rng: np.random.Generator, layout: Layout) -> _Scene:
+        picture = self._picture(rng, layout)
+        num_frames = FRAMES_PER_LATENT * WINDOW * (layout.section + 1) + 1
+        if rng.random() < 0.5:
+            last = self._picture(rng, layout)
+            return _Scene(
+                lambda frames: dissolve_clip(picture, last, frames, num_frames),
+                dissolve_caption(rng),
+                picture,
+                last,
+            )
+        motion = str(rng.choice(list(CAMERA_MOTIONS)))
+        final = torch.tensor([num_frames - 1], device=self._device)
+        caption = camera_caption(rng, motion) if rng.random() < 0.6 else ""
+        return _Scene(
+            lambda frames: camera_clip(picture, motion, frames),
+            caption,
+            picture,
+            camera_clip(picture, motion, final)[0],
+        )
+
+
+def _vision_input(picture: Tensor) -> Tensor:
+    """What the image processor makes of a picture: 64 x 64, bicubic, -1..1."""
+    resized = F.interpolate(
+        picture.unsqueeze(0), size=(VISION_SIZE_PX, VISION_SIZE_PX), mode="bicubic", antialias=True
+    )[0]
+    return resized.clamp(0, 1) * 2 - 1

@@ -1,0 +1,122 @@
+"""Time and memory of a section do not depend on how many there are."""
+
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from tests.helpers.runs import SECTION_FRAMES, SMALL, seconds
+
+import framepack
+from framepack.domain.events import SectionDone
+from framepack.models.spec import PRESETS
+from framepack.pipeline.components import load_components
+
+# Renders a video and prints, for each section, the CPU seconds it took; then the peak in MB.
+CHILD = """
+import json, sys, time
+import framepack
+from framepack.domain.events import SectionDone, StageStarted
+from framepack.pipeline.statistics import peak_host_gb
+sections, before = [], 0.0
+for event in framepack.stream(**json.loads(sys.argv[1])):
+    if isinstance(event, StageStarted) and event.stage == "denoise":
+        before = time.process_time()
+    if isinstance(event, SectionDone):
+        sections.append(time.process_time() - before)
+print(json.dumps({"cpu_s": sections, "peak_mb": 1000 * peak_host_gb()}))
+"""
+
+
+class Measured(NamedTuple):
+    """Cost of one run in a process of its own."""
+
+    cpu_s: list[float]
+    peak_mb: float
+
+
+def _measure(folder: Path, num_sections: int, **fields: Any) -> Measured:
+    folder.mkdir()
+    arguments = {
+        **SMALL,
+        "width": 128,
+        "height": 128,
+        "latent_window_size": 9,
+        "duration_s": (36 * num_sections - 3) / 24,
+        "output": str(folder / "out.mp4"),
+        "run_dir": str(folder / "run"),
+        **fields,
+    }
+    source = Path(framepack.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps(arguments)],
+        env={**os.environ, "PYTHONPATH": str(source), "FRAMEPACK_DTYPE": "float32"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    measured = Measured(**json.loads(done.stdout))
+    assert len(measured.cpu_s) == num_sections
+    return measured
+
+
+def _steady(measured: Measured) -> list[float]:
+    """The sections that do equal work: not the first two and not the last."""
+    return measured.cpu_s[2:-1]
+
+
+@pytest.mark.parametrize("variant", ["bi-directional", "forward-only"])
+def test_no_tensor_outlives_its_section(tmp_path: Path, variant: str) -> None:
+    components = load_components(PRESETS["tiny"], framepack.Settings(device="cpu", dtype="float32"))
+    held = []
+    for event in framepack.stream(
+        **SMALL,
+        variant=variant,
+        duration_s=seconds(8 * SECTION_FRAMES - 3),
+        output=tmp_path / "out.mp4",
+        components=components,
+    ):
+        if isinstance(event, SectionDone):
+            gc.collect()
+            held.append(_tensor_bytes())
+    steady = held[2:-1]
+    assert len(steady) == 5
+    assert max(steady) == min(steady)
+
+
+def _tensor_bytes() -> int:
+    """Bytes of all tensors alive, each storage once."""
+    storages = {
+        item.untyped_storage().data_ptr(): item.untyped_storage().nbytes()
+        for item in gc.get_objects()
+        if type(item) in (torch.Tensor, torch.nn.Parameter) and item.device.type == "cpu"
+    }
+    return sum(storages.values())
+
+
+def test_five_sections_cost_per_section_what_eight_cost(tmp_path: Path) -> None:
+    """The quick form; other programs on the machine blur short measurements, so it is coarse."""
+    small = {"width": 64, "height": 64, "num_inference_steps": 1}
+    few = _measure(tmp_path / "few", 5, **small)
+    many = _measure(tmp_path / "many", 12, **small)
+    assert many.peak_mb - few.peak_mb < 48
+    assert min(_steady(many)[-4:]) < 1.25 * min(_steady(few))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("variant", ["bi-directional", "forward-only"])
+def test_fifty_sections_cost_per_section_what_five_cost(tmp_path: Path, variant: str) -> None:
+    few = _measure(tmp_path / "few", 5, variant=variant)
+    many = _measure(tmp_path / "many", 50, variant=variant)
+    assert many.peak_mb - few.peak_mb < 48
+    # The quickest of each: what other programs on the machine cost comes on top of it.
+    assert min(_steady(many)[-10:]) < 1.05 * min(_steady(few))
+    early, late = _steady(many)[:15], _steady(many)[-15:]
+    assert statistics.median(late) < 1.05 * statistics.median(early)

@@ -1,0 +1,231 @@
+"""A run that is killed, at any moment, and finished later: the same video, frame by frame."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.helpers.runs import SECTION_FRAMES, SMALL, frames_of, seconds, write_picture
+
+import framepack
+from framepack.domain.events import Event
+from framepack.models.spec import PRESETS
+from framepack.pipeline.components import Components, load_components
+
+SOURCE = Path(framepack.__file__).parents[1]
+VARIANTS = ("bi-directional", "forward-only")
+NUM_FRAMES = 3 * SECTION_FRAMES + 1
+
+# Makes a video and says what it does; started as a process of its own, to be killed.
+CHILD = """
+import json, sys
+import framepack
+for event in framepack.stream(**json.loads(sys.argv[1])):
+    print(type(event).__name__, flush=True)
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+
+
+@pytest.fixture(scope="module")
+def components() -> Components:
+    return load_components(PRESETS["tiny"], framepack.Settings(device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_picture(tmp_path_factory.mktemp("input") / "start.png")
+
+
+def _arguments(folder: Path, picture: Path, variant: str) -> dict[str, Any]:
+    return {
+        **SMALL,
+        "variant": variant,
+        "image": str(picture),
+        "duration_s": seconds(NUM_FRAMES),
+        "output": str(folder / "out.mp4"),
+        "run_dir": str(folder / "run"),
+    }
+
+
+class Reference(NamedTuple):
+    """An undisturbed run in a process of its own."""
+
+    frames: NDArray[np.uint8]
+    seconds: float
+
+
+def _start(arguments: dict[str, Any]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(arguments)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "FRAMEPACK_DTYPE": "float32"},
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> dict[str, Reference]:
+    made: dict[str, Reference] = {}
+    for variant in VARIANTS:
+        folder = tmp_path_factory.mktemp(variant)
+        with _start(_arguments(folder, picture, variant)) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "Planned\n"
+            begun = time.monotonic()
+            assert child.stdout.read().endswith("Finished\n")
+        made[variant] = Reference(frames_of(folder / "out.mp4"), time.monotonic() - begun)
+    return made
+
+
+def _kill(folder: Path, picture: Path, variant: str, delay_s: float) -> bool:
+    """Start a run and kill it; False if it was over already."""
+    with _start(_arguments(folder, picture, variant)) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "Planned\n"
+        time.sleep(delay_s)
+        child.send_signal(signal.SIGKILL)
+    return child.returncode == -signal.SIGKILL
+
+
+def _check_random_kill(
+    number: int,
+    folder: Path,
+    picture: Path,
+    references: dict[str, Reference],
+    components: Components,
+) -> None:
+    variant = VARIANTS[number % 2]
+    # One kill in each part of the run, so that few of them still cover all of it.
+    share = (number // 2 + random.Random(number).random()) % 10 / 10
+    delay_s = 0.9 * share * references[variant].seconds
+    attempt = folder / "1"
+    while not _kill(attempt, picture, variant, delay_s):
+        # The machine is faster now than it was for the reference.
+        delay_s *= 0.8
+        attempt = folder / str(int(attempt.name) + 1)
+    if (attempt / "run" / "run.json").exists():  # else it died after its last act
+        framepack.resume(attempt / "run", components=components)
+    assert not (attempt / "run").exists()
+    np.testing.assert_array_equal(frames_of(attempt / "out.mp4"), references[variant].frames)
+
+
+@pytest.mark.parametrize("number", [7, 12])
+def test_a_killed_run_is_finished_frame_by_frame_the_same(
+    number: int,
+    tmp_path: Path,
+    picture: Path,
+    references: dict[str, Reference],
+    components: Components,
+) -> None:
+    _check_random_kill(number, tmp_path, picture, references, components)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", range(20))
+def test_twenty_killed_runs_are_finished_the_same(
+    number: int,
+    tmp_path: Path,
+    picture: Path,
+    references: dict[str, Reference],
+    components: Components,
+) -> None:
+    _check_random_kill(number, tmp_path, picture, references, components)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_resumes_from_what_is_on_disk_after_every_event(
+    tmp_path: Path,
+    picture: Path,
+    references: dict[str, Reference],
+    components: Components,
+    variant: str,
+) -> None:
+    """Copies the run directory at each event, as if the power had failed there."""
+    snapshots: dict[str, Path] = {}
+    events = framepack.stream(**_arguments(tmp_path, picture, variant), components=components)
+    for event in events:
+        name = _moment(event)
+        if (tmp_path / "run").exists() and name is not None:
+            snapshots[name] = tmp_path / name
+            shutil.copytree(tmp_path / "run", snapshots[name] / "run")
+    assert len(snapshots) == 7
+    for name, folder in snapshots.items():
+        _redirect(folder / "run", folder / "out.mp4")
+        result = framepack.resume(folder / "run", components=components)
+        np.testing.assert_array_equal(
+            frames_of(result.path), references[variant].frames, err_msg=name
+        )
+
+
+def _moment(event: Event) -> str | None:
+    """A name for the moments that differ on disk: first event, before and after each commit."""
+    values = event.to_dict()
+    if values["event"] == "Planned":
+        return "planned"
+    if values["event"] == "StageStarted" and values["stage"] == "write" and values["section"]:
+        return f"decoded-{values['section']}"
+    if values["event"] == "SectionDone":
+        return f"done-{values['section']}"
+    if values["event"] == "StageStarted" and values["section"] is None:
+        return "rendered" if values["stage"] == "write" else None
+    return None
+
+
+def _redirect(run: Path, output: Path) -> None:
+    path = run / "run.json"
+    document = json.loads(path.read_text())
+    document["delivery"]["path"] = str(output)
+    path.write_text(json.dumps(document))
+
+
+def test_a_resumed_run_loads_no_encoder(
+    tmp_path: Path, picture: Path, components: Components
+) -> None:
+    arguments = _arguments(tmp_path, picture, VARIANTS[0])
+    events = framepack.stream(**arguments, components=components)
+    while type(next(events)).__name__ != "SectionDone":
+        pass
+    events.close()  # type: ignore[attr-defined]
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    _redirect(tmp_path / "copy", tmp_path / "again.mp4")
+    settings = framepack.Settings(device="cpu", dtype="float32")
+    loaded: list[str] = []
+
+    def load(*args: Any, **options: Any) -> Components:
+        return load_components(*args, progress=loaded.append, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("framepack.pipeline.components.load_components", load)
+        framepack.resume(tmp_path / "copy", settings=settings)
+    assert sorted(loaded) == ["transformer", "vae"]
+
+
+def test_a_run_of_other_weights_is_not_continued(
+    tmp_path: Path, picture: Path, components: Components
+) -> None:
+    events = framepack.stream(**_arguments(tmp_path, picture, VARIANTS[0]), components=components)
+    while type(next(events)).__name__ != "SectionDone":
+        pass
+    events.close()  # type: ignore[attr-defined]
+    path = tmp_path / "run" / "run.json"
+    document = json.loads(path.read_text())
+    document["components"]["vae"] = "0" * 64
+    path.write_text(json.dumps(document))
+    with pytest.raises(framepack.WorkspaceError, match="began with other weights: vae changed"):
+        framepack.resume(tmp_path / "run", components=components)
+    assert (tmp_path / "run" / "state.safetensors").exists()
+
+
+def test_resuming_where_there_is_no_run_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(framepack.InvalidRequest, match="holds no run"):
+        framepack.resume(tmp_path / "nowhere")

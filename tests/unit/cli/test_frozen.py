@@ -1,0 +1,86 @@
+"""The command line is stable: a script written today works tomorrow."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from framepack.cli.main import app
+
+MACHINE = {"--device", "--dtype", "--models-dir"}
+TALK = {"--json", "--quiet", "-q"}
+REQUEST = {
+    "--prompt",
+    "--negative-prompt",
+    "--image",
+    "--end-image",
+    "--model",
+    "--variant",
+    "--duration",
+    "--fps",
+    "--resolution",
+    "--width",
+    "--height",
+    "--seed",
+    "--steps",
+    "--guidance-scale",
+    "--cfg-scale",
+    "--guidance-rescale",
+    "--shift",
+    "--solver",
+    "--latent-window-size",
+    "--start-strength",
+    "--end-strength",
+    "--vision-strength",
+    "--official-length",
+    "--crf",
+    "--preset",
+}
+DELIVERY = {"--output", "-o", "--no-metadata", "--no-thumbnail", "--run-dir", "--keep-run"}
+FROZEN = {
+    "framepack": {"--version"},
+    "framepack generate": REQUEST | DELIVERY | MACHINE | TALK,
+    "framepack plan": REQUEST | DELIVERY | MACHINE | TALK | {"--verbose", "-v"},
+    "framepack resume": {"RUN_DIR"} | MACHINE | TALK,
+    "framepack inspect": {"VIDEO", "--json"},
+    "framepack models": set(),
+    "framepack models list": {"--models-dir", "--json"},
+    "framepack models licence": {"MODEL"},
+    "framepack models download": {
+        "MODEL",
+        "--accept-licence",
+        "--accept-license",
+        "--models-dir",
+        "--quiet",
+        "-q",
+    },
+    "framepack models recipe": {"MODEL", "--output", "-o"},
+    "framepack train": set(),
+    "framepack train tiny": {
+        "--run-dir",
+        "--output",
+        "-o",
+        "--device",
+        "--vae-steps",
+        "--transformer-steps",
+        "--seed",
+        "--minutes",
+        "--quiet",
+        "-q",
+    },
+    "framepack eval": {"--model", "--output", "-o", "--quick", "--json"},
+    "framepack doctor": {"--sanity", "--update-sanity", "--json"} | MACHINE,
+}
+
+
+def _found(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
+    names = set()
+    for param in command.params:
+        names |= {param.metavar} if param.param_type_name == "argument" else set(param.opts)
+    yield path, names - {"--help", "-h"}
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _found(child, f"{path} {name}")
+
+
+def test_commands_and_options_are_the_frozen_ones() -> None:
+    assert dict(_found(typer.main.get_command(app), "framepack")) == FROZEN

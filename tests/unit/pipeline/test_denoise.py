@@ -1,0 +1,194 @@
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers.runs import plan_without_model
+from torch import Tensor
+
+from framepack.domain.plan import Plan
+from framepack.models.encoders import PromptEmbeds
+from framepack.pipeline.conditions import Conditions
+from framepack.pipeline.denoise import SectionDenoiser, denoise_section, section_noises
+from framepack.pipeline.history import LatentHistory
+from framepack.sampling.flow import apply_guidance, section_noise
+
+SHAPE = (1, 4, 9, 2, 2)
+
+
+@dataclass
+class RecordingNetwork:
+    """Returns a fixed flow and remembers what it was asked."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    passes: list[str] = field(default_factory=list)
+    resets: int = 0
+    is_cache_enabled: bool = False
+
+    @contextmanager
+    def cache_context(self, name: str, **_: object) -> Any:
+        self.passes.append(name)
+        yield
+
+    def _reset_stateful_cache(self) -> None:
+        self.resets += 1
+
+    def __call__(self, **inputs: Any) -> tuple[Tensor]:
+        self.calls.append(inputs)
+        # Depends on the prompt, so that the two passes differ.
+        return (inputs["hidden_states"].float() * 0.5 + inputs["pooled_projections"].float().sum(),)
+
+
+@dataclass
+class FakeComponents:
+    transformer: RecordingNetwork
+    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+def _plan(variant: str = "bi-directional", **fields: Any) -> Plan:
+    return plan_without_model(variant=variant, duration_s=3.0, **fields)
+
+
+def _conditions(negative: bool = False) -> Conditions:
+    def embeds(value: float) -> PromptEmbeds:
+        return PromptEmbeds(
+            prompt_embeds=torch.full((1, 3, 2), value),
+            prompt_mask=torch.ones(1, 3, dtype=torch.bool),
+            pooled=torch.full((1, 2), value),
+        )
+
+    start = torch.full((1, 4, 1, 2, 2), 5.0)
+    return Conditions(
+        prompts={"x": embeds(0.25)},
+        negative=embeds(-0.5) if negative else None,
+        start_latent=start,
+        start_anchor=start,
+        end_anchor=None,
+        image_embeds=torch.ones(1, 2, 3),
+    )
+
+
+def _denoiser(
+    plan: Plan, components: FakeComponents, conditions: Conditions | None = None
+) -> SectionDenoiser:
+    section = plan.sections[0]
+    history = LatentHistory.empty(
+        torch.zeros(1, 4, 1, 2, 2), num_frames=19, grows_backward=plan.is_inverted
+    )
+    history = history.add(torch.arange(9.0).view(1, 1, 9, 1, 1).expand(SHAPE))
+    return SectionDenoiser(
+        plan,
+        section,
+        history.window(section.indices),
+        conditions or _conditions(),
+        components,  # type: ignore[arg-type]
+    )
+
+
+def test_the_network_sees_the_packed_context_of_the_inverted_layout() -> None:
+    network = RecordingNetwork()
+    _denoiser(_plan(), FakeComponents(network))(torch.zeros(SHAPE), torch.tensor(1.0))
+    call = network.calls[0]
+    assert call["latents_clean"][0, 0, :, 0, 0].tolist() == [5, 0]
+    assert call["latents_history_2x"][0, 0, :, 0, 0].tolist() == [1, 2]
+    assert call["latents_history_4x"][0, 0, :, 0, 0].tolist() == [*range(3, 9), *[0] * 10]
+    padding = 2 * 9
+    assert call["indices_latents_clean"].tolist() == [0, 1 + padding + 9]
+    assert call["indices_latents"].tolist() == list(range(1 + padding, 1 + padding + 9))
+
+
+def test_the_network_sees_the_packed_context_of_the_forward_layout() -> None:
+    network = RecordingNetwork()
+    _denoiser(_plan("forward-only"), FakeComponents(network))(torch.zeros(SHAPE), torch.tensor(1.0))
+    call = network.calls[0]
+    assert call["latents_clean"][0, 0, :, 0, 0].tolist() == [5, 8]
+    assert call["latents_history_2x"][0, 0, :, 0, 0].tolist() == [6, 7]
+    assert call["latents_history_4x"][0, 0, :, 0, 0].tolist() == [*[0] * 10, *range(6)]
+    assert call["indices_latents_clean"].tolist() == [0, 19]
+    assert call["indices_latents"].tolist() == list(range(20, 29))
+
+
+def test_clean_latents_are_the_noisy_ones_minus_the_scaled_flow() -> None:
+    network = RecordingNetwork()
+    x = torch.randn(SHAPE)
+    x0 = _denoiser(_plan(), FakeComponents(network))(x, torch.tensor(0.8))
+    torch.testing.assert_close(x0, x - 0.8 * (0.5 * x + 0.5))
+
+
+def test_bf16_rounds_latents_level_and_guidance_but_not_the_result() -> None:
+    network = RecordingNetwork()
+    x = torch.randn(SHAPE)
+    sigma = torch.tensor(0.97351)
+    denoiser = _denoiser(_plan(), FakeComponents(network, dtype=torch.bfloat16))
+    x0 = denoiser(x, sigma)
+    call = network.calls[0]
+    assert call["guidance"].item() == 9984
+    assert call["timestep"].item() == (sigma * 1000).bfloat16().item() != 973.51
+    assert torch.equal(call["hidden_states"], x.bfloat16())
+    assert x0.dtype == torch.float32
+    rounded = x.bfloat16().float()
+    torch.testing.assert_close(x0, rounded - sigma * (0.5 * rounded + 0.5))
+
+
+def test_fp32_rounds_nothing() -> None:
+    network = RecordingNetwork()
+    _denoiser(_plan(), FakeComponents(network))(torch.zeros(SHAPE), torch.tensor(0.97351))
+    assert network.calls[0]["guidance"].item() == 10000
+    assert network.calls[0]["timestep"].item() == pytest.approx(973.51)
+
+
+def test_without_true_guidance_there_is_one_pass() -> None:
+    network = RecordingNetwork()
+    _denoiser(_plan(), FakeComponents(network))(torch.zeros(SHAPE), torch.tensor(1.0))
+    assert network.passes == ["cond"]
+
+
+def test_true_guidance_runs_both_passes_and_combines_them() -> None:
+    network = RecordingNetwork()
+    plan = _plan(true_cfg_scale=3.0, guidance_rescale=0.3)
+    x, sigma = torch.randn(SHAPE), torch.tensor(0.5)
+    x0 = _denoiser(plan, FakeComponents(network), _conditions(negative=True))(x, sigma)
+    assert network.passes == ["cond", "uncond"]
+    flow = apply_guidance(0.5 * x + 0.5, 0.5 * x - 1.0, 3.0, 0.3)
+    torch.testing.assert_close(x0, x - 0.5 * flow)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_step_caches_are_reset_for_each_section(cached: bool) -> None:
+    network = RecordingNetwork(is_cache_enabled=cached)
+    _denoiser(_plan(), FakeComponents(network))
+    assert network.resets == cached
+
+
+def test_a_section_yields_once_per_step() -> None:
+    network = RecordingNetwork()
+    plan = _plan()
+    section = plan.sections[0]
+    history = LatentHistory.empty(torch.zeros(1, 4, 1, 2, 2), num_frames=19, grows_backward=True)
+    steps = denoise_section(
+        plan,
+        section,
+        history.window(section.indices),
+        _conditions(),
+        torch.randn(SHAPE),
+        FakeComponents(network),  # type: ignore[arg-type]
+    )
+    assert not network.calls, "nothing runs before the first pull"
+    next(steps)
+    assert len(network.calls) == 1
+    assert [state.step for state in steps] == [2, 3, 4]
+    assert torch.is_inference_mode_enabled() is False
+
+
+def test_noises_are_those_of_each_section_made_alone() -> None:
+    noises = section_noises(11, SHAPE)
+    for render_index in range(4):
+        assert torch.equal(next(noises), section_noise(11, render_index, SHAPE))
+
+
+def test_noises_of_a_resumed_run_go_on_where_they_were() -> None:
+    noises = section_noises(11, SHAPE, first_render_index=2)
+    assert torch.equal(next(noises), section_noise(11, 2, SHAPE))
+    assert torch.equal(next(noises), section_noise(11, 3, SHAPE))

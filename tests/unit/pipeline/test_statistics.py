@@ -1,0 +1,72 @@
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from framepack.pipeline.statistics import RunStatistics, peak_device_gb, peak_host_gb
+
+
+def _work(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def test_seconds_are_counted_towards_their_stage() -> None:
+    stats = RunStatistics()
+    with stats.stage("decode"):
+        _work(0.02)
+    assert stats.stage_s["decode"] >= 0.02
+    assert stats.elapsed_s == stats.stage_s["decode"]
+
+
+def test_time_of_the_consumer_is_not_counted() -> None:
+    stats = RunStatistics()
+
+    def steps() -> "object":
+        for number in range(3):
+            _work(0.01)
+            yield number
+
+    taken = []
+    for number, seconds in stats.each("denoise", steps()):
+        taken.append(number)
+        assert seconds >= 0.01
+        time.sleep(0.1)
+    assert taken == [0, 1, 2]
+    assert 0.03 <= stats.elapsed_s < 0.1
+
+
+def test_totals_survive_json_and_go_on() -> None:
+    stats = RunStatistics()
+    with stats.stage("denoise"):
+        _work(0.01)
+    stats.end_section(10, 36)
+    stats.note_memory(torch.device("cpu"))
+    again = RunStatistics.from_state(json.loads(json.dumps(stats.to_state())))
+    assert again == stats
+    again.end_section(10, 37)
+    summary = again.summary()
+    assert (summary["num_sections"], summary["num_steps"], summary["num_frames"]) == (2, 20, 73)
+    assert summary["step_s"] == pytest.approx(again.stage_s["denoise"] / 20, abs=1e-5)
+    assert summary["peak_device_gb"] is None
+
+
+def test_summary_of_nothing_is_zeros() -> None:
+    summary = RunStatistics().summary()
+    assert summary["total_s"] == 0
+    assert summary["step_s"] == 0
+
+
+def test_peak_memory_follows_what_is_held() -> None:
+    before = peak_host_gb()
+    held = np.ones(200_000_000, dtype=np.uint8)
+    assert peak_host_gb() - before > 0.1 or before > 0.5
+    assert held[-1] == 1
+    assert 0.01 < peak_host_gb() < 100
+
+
+def test_a_cpu_has_no_device_memory() -> None:
+    assert peak_device_gb(torch.device("cpu")) is None

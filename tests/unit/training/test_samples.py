@@ -1,0 +1,96 @@
+"""Claims about training examples: they are what the pipeline will show the network."""
+
+import numpy as np
+import pytest
+import torch
+
+from framepack.domain.packing import forward_indices, inverted_indices
+from framepack.training.tiny.data import PictureBank
+from framepack.training.tiny.latent_space import (
+    LatentSpace,
+    fit_latent_space,
+    from_patches,
+    to_patches,
+)
+from framepack.training.tiny.samples import WINDOW, Layout, SampleMaker
+
+CHANNELS = 8
+
+
+@pytest.fixture(scope="module")
+def bank() -> PictureBank:
+    return PictureBank(5, 6)
+
+
+@pytest.fixture(scope="module")
+def space(bank: PictureBank) -> LatentSpace:
+    return fit_latent_space(bank, CHANNELS, seed=0, num_clips=12)
+
+
+@pytest.fixture(scope="module")
+def maker(bank: PictureBank, space: LatentSpace) -> SampleMaker:
+    return SampleMaker(bank, space, torch.device("cpu"))
+
+
+def _layout(*, inverted: bool, section: int, neighbours: int) -> Layout:
+    return Layout(inverted, section, neighbours, 64, 64, with_end=False)
+
+
+def test_patches_are_undone_exactly() -> None:
+    clip = torch.rand(1, 9, 3, 16, 24)
+    assert torch.allclose(from_patches(to_patches(clip)), clip, atol=1e-6)
+
+
+def test_the_code_has_unit_scale_and_the_first_frame_stands_alone(space: LatentSpace) -> None:
+    clip = torch.rand(1, 5, 3, 32, 32)
+    latents = space.encode(clip)
+    assert latents.shape == (1, CHANNELS, 2, 4, 4)
+    alone = space.encode_picture(clip[0, 0])
+    assert torch.allclose(latents[0, :, :1], alone, atol=1e-5)
+
+
+def test_the_preview_matrix_gives_mean_colours(space: LatentSpace) -> None:
+    matrix, bias = space.rgb_preview()
+    picture = torch.full((3, 16, 16), 0.7)
+    picture[1] = 0.2
+    latents = space.encode_picture(picture)
+    colour = torch.einsum("cthw,cr->thwr", latents, matrix) + bias
+    decoded = space.decode(latents.unsqueeze(0))[0, 0].mean(dim=(1, 2)) * 2 - 1
+    assert torch.allclose(colour.mean(dim=(0, 1, 2)), decoded, atol=1e-4)
+
+
+def test_layouts_use_the_indices_of_the_pipeline() -> None:
+    inverted = _layout(inverted=True, section=2, neighbours=0)
+    assert inverted.indices == inverted_indices(2, WINDOW)
+    forward = _layout(inverted=False, section=2, neighbours=2)
+    assert forward.indices == forward_indices(WINDOW)
+
+
+def test_the_first_rendered_section_has_no_history(maker: SampleMaker) -> None:
+    rng = np.random.default_rng(0)
+    example = maker._example(rng, _layout(inverted=True, section=1, neighbours=0))
+    history = torch.cat([torch.as_tensor(part) for part in example[2:5]], dim=1)
+    assert history.abs().max() == 0
+
+
+def test_inverted_history_is_what_follows_nearest_first(maker: SampleMaker) -> None:
+    rng = np.random.default_rng(1)
+    layout = _layout(inverted=True, section=0, neighbours=1)
+    _, _, one, two, four, *_ = maker._example(rng, layout)
+    filled = [float(part.abs().sum()) > 0 for part in (one, two, four[:, :6], four[:, 6:])]
+    assert filled == [True, True, True, False]
+
+
+def test_forward_history_begins_with_the_start_picture(maker: SampleMaker) -> None:
+    rng = np.random.default_rng(2)
+    layout = _layout(inverted=False, section=0, neighbours=0)
+    _, start, one, two, four, *_ = maker._example(rng, layout)
+    assert torch.equal(one, start)
+    assert max(float(two.abs().max()), float(four.abs().max())) == 0
+
+
+def test_a_batch_follows_from_seed_and_step(maker: SampleMaker) -> None:
+    first, again = (maker.batch(0, 17, size=1, full_size=0.0) for _ in range(2))
+    assert first.captions == again.captions
+    assert torch.equal(first.latents, again.latents)
+    assert torch.equal(first.history_4x, again.history_4x)
