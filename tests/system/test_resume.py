@@ -61,7 +61,9 @@ class Reference(NamedTuple):
     """An undisturbed run in a process of its own."""
 
     frames: NDArray[np.uint8]
-    seconds: float
+    num_events: int
+    event_s: float
+    """Mean seconds from one event to the next."""
 
 
 def _start(arguments: dict[str, Any]) -> "subprocess.Popen[str]":
@@ -82,19 +84,23 @@ def references(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> dict[
             assert child.stdout is not None
             assert child.stdout.readline() == "Planned\n"
             begun = time.monotonic()
-            assert child.stdout.read().endswith("Finished\n")
-        made[variant] = Reference(frames_of(folder / "out.mp4"), time.monotonic() - begun)
+            events = child.stdout.readlines()
+        assert events[-1] == "Finished\n"
+        made[variant] = Reference(
+            frames_of(folder / "out.mp4"), len(events), (time.monotonic() - begun) / len(events)
+        )
     return made
 
 
-def _kill(folder: Path, picture: Path, variant: str, delay_s: float) -> bool:
-    """Start a run and kill it; False if it was over already."""
-    with _start(_arguments(folder, picture, variant)) as child:
+def _start_and_kill(arguments: dict[str, Any], num_events: int, delay_s: float) -> None:
+    """Start a run and kill it some time after so many events."""
+    with _start(arguments) as child:
         assert child.stdout is not None
-        assert child.stdout.readline() == "Planned\n"
+        for _ in range(num_events):
+            assert child.stdout.readline()
         time.sleep(delay_s)
         child.send_signal(signal.SIGKILL)
-    return child.returncode == -signal.SIGKILL
+    assert child.returncode in (0, -signal.SIGKILL)
 
 
 def _check_random_kill(
@@ -105,18 +111,18 @@ def _check_random_kill(
     components: Components,
 ) -> None:
     variant = VARIANTS[number % 2]
-    # One kill in each part of the run, so that few of them still cover all of it.
-    share = (number // 2 + random.Random(number).random()) % 10 / 10
-    delay_s = 0.9 * share * references[variant].seconds
-    attempt = folder / "1"
-    while not _kill(attempt, picture, variant, delay_s):
-        # The machine is faster now than it was for the reference.
-        delay_s *= 0.8
-        attempt = folder / str(int(attempt.name) + 1)
-    if (attempt / "run" / "run.json").exists():  # else it died after its last act
-        framepack.resume(attempt / "run", components=components)
-    assert not (attempt / "run").exists()
-    np.testing.assert_array_equal(frames_of(attempt / "out.mp4"), references[variant].frames)
+    reference = references[variant]
+    chance = random.Random(number)
+    # One kill in each tenth of the run, so that few of them still cover all of it. It is told by
+    # events, because seconds depend on what else the machine does.
+    share = (number // 2 + chance.random()) / 10
+    num_events = 1 + int(share * reference.num_events)
+    delay_s = chance.random() * reference.event_s
+    _start_and_kill(_arguments(folder, picture, variant), num_events, delay_s)
+    if (folder / "run" / "run.json").exists():  # else it died after its last act
+        framepack.resume(folder / "run", components=components)
+    assert not (folder / "run").exists()
+    np.testing.assert_array_equal(frames_of(folder / "out.mp4"), reference.frames)
 
 
 @pytest.mark.parametrize("number", [7, 12])

@@ -23,7 +23,7 @@ def licence_lines(spec: "ModelSpec") -> list[str]:
     """The terms of a model's weights as a person reads them before accepting."""
     terms = spec.licence
     if terms is None:
-        own = " They are part of this program, Apache-2.0." if spec.key == "tiny" else ""
+        own = " They are part of this program, Apache-2.0." if spec.is_packaged else ""
         return [f"{spec.title}: its weights have no terms to accept.{own}"]
     return [
         f"{spec.title}: {terms.name}",

@@ -16,6 +16,8 @@ __all__ = [
     "PromptTemplate",
 ]
 
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
 COMPONENTS = (
     "transformer",
     "vae",
@@ -172,6 +174,14 @@ class ModelSpec:
                 f"model {self.key} serves {' and '.join(self.variants) or 'no variant'}, but its "
                 f"default variant is {self.defaults.variant}; make them agree"
             )
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether all of it ships inside this package."""
+        return all(
+            source.path is not None and source.path.is_relative_to(_ASSETS)
+            for source in self.sources.values()
+        )
 
     @property
     def repos(self) -> tuple[str, ...]:

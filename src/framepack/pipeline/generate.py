@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+import framepack
 from framepack.domain.events import (
     Event,
     Finished,
@@ -73,7 +74,7 @@ def generate(
         with stats.stage("load"):
             if not isinstance(components, Components):
                 components = components()
-            workspace.bind(components.hashes)
+            workspace.bind(components.hashes, _made_with(components))
 
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="encode")
         with stats.stage("encode"):
@@ -173,6 +174,15 @@ class _Run:
                 preview=shown,
             )
         return step.x0
+
+
+def _made_with(components: Components) -> dict[str, str]:
+    return {
+        "framepack": framepack.__version__,
+        "torch": torch.__version__,
+        "device": components.device.type,
+        "dtype": str(components.dtype).removeprefix("torch."),
+    }
 
 
 def _before_first_section(plan: Plan, conditions: Conditions) -> RunState:

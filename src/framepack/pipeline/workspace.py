@@ -169,6 +169,7 @@ class Workspace:
                     "plan": plan.to_dict(),
                     "delivery": delivery.to_dict(),
                     "components": None,
+                    "made_with": None,
                 }
                 write_json(directory / "run.json", document)
         except OSError as error:
@@ -236,23 +237,34 @@ class Workspace:
         """Return the fitted input pictures."""
         return Pictures(self._picture("start"), self._picture("end"))
 
-    def bind(self, hashes: Mapping[str, str]) -> None:
-        """Record the weights at the first start; refuse others afterwards.
+    def bind(self, hashes: Mapping[str, str], made_with: Mapping[str, str]) -> None:
+        """Record what the run is made with at the first start; refuse other weights afterwards.
+
+        Args:
+            hashes: of the weights, by component.
+            made_with: versions, device and number format. Another machine may go on with a run,
+                but its roundings differ, so the log warns.
 
         Raises:
             WorkspaceError: the weights are not those that the run began with.
         """
         recorded = self.component_hashes
         if not recorded:
-            self._document["components"] = dict(hashes)
+            self._document |= {"components": dict(hashes), "made_with": dict(made_with)}
             write_json(self.directory / "run.json", self._document)
             return
-        names = sorted({*recorded, *hashes})
-        changed = [name for name in names if recorded.get(name) != hashes.get(name)]
+        changed = _differences(recorded, hashes)
         if changed:
             raise WorkspaceError(
                 f"the run in {self.directory} began with other weights: {', '.join(changed)} "
                 "changed; put the former weights back, or delete the directory and generate again"
+            )
+        for name in _differences(self._document["made_with"], made_with):
+            logger.warning(
+                "the run began with %s %s and goes on with %s: sections will not match exactly",
+                name,
+                self._document["made_with"].get(name),
+                made_with.get(name),
             )
 
     def load_conditions(self) -> Conditions | None:
@@ -376,6 +388,10 @@ class Workspace:
             raise WorkspaceError(f"{path} is missing")
         if sha256_file(path) != segment.sha256:
             raise WorkspaceError(f"{path} is damaged (its checksum changed)")
+
+
+def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def _check_is_ours(directory: Path) -> None:

@@ -224,7 +224,7 @@ def _advice(spec: ModelSpec, problems: Mapping[str, str], settings: Settings) ->
             f"{text} They come from {pages}; `framepack models download {spec.key}` gets them"
             f"{offline}; `--model tiny` needs none"
         )
-    if spec.key == "tiny":
+    if spec.is_packaged:
         return f"{text} They are part of the package; install framepack-studio again"
     return f"{text} Put the files there, or name another folder or repository for them"
 

@@ -204,11 +204,21 @@ def test_removing_a_run_removes_its_directory(workspace: Workspace) -> None:
 
 
 def test_other_weights_are_refused_by_name(workspace: Workspace) -> None:
-    workspace.bind({"vae": "a", "transformer": "b"})
+    workspace.bind({"vae": "a", "transformer": "b"}, {})
     again = Workspace.open(workspace.directory)
-    again.bind({"vae": "a", "transformer": "b"})
+    again.bind({"vae": "a", "transformer": "b"}, {})
     with pytest.raises(WorkspaceError, match="began with other weights: transformer changed"):
-        again.bind({"vae": "a", "transformer": "c"})
+        again.bind({"vae": "a", "transformer": "c"}, {})
+
+
+def test_another_machine_may_go_on_but_is_warned(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace.bind({"vae": "a"}, {"device": "cuda", "dtype": "bfloat16"})
+    Workspace.open(workspace.directory).bind({"vae": "a"}, {"device": "cpu", "dtype": "bfloat16"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "the run began with device cuda and goes on with cpu: sections will not match exactly"
+    ]
 
 
 def test_two_processes_cannot_work_in_one_run(workspace: Workspace) -> None:
