@@ -23,11 +23,12 @@ class MatmulAttnProcessor(JointAttnProcessor):
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if attention_mask is not None:
             scores = scores.masked_fill(~attention_mask, _MASKED)
-        return (scores.softmax(dim=-1).to(value.dtype) @ value).transpose(1, 2)
+        attended: Tensor = scores.softmax(dim=-1).to(value.dtype) @ value
+        return attended.transpose(1, 2)
 
 
 def use_matmul_attention(model: nn.Module) -> None:
     """Let every attention module of a transformer compute by plain products."""
     for module in model.modules():
         if isinstance(module, FramePackAttention):
-            module.set_processor(MatmulAttnProcessor())
+            module.processor = MatmulAttnProcessor()

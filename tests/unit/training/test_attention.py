@@ -1,10 +1,10 @@
 """Claims about training attention: plain products give what the fused kernel gives."""
 
 import pytest
+from tests.helpers.networks import SMALL, build, predict, relative_error, section_inputs
 
 from framepack.domain.packing import inverted_indices
 from framepack.training.attention import use_matmul_attention
-from tests.helpers.networks import SMALL, build, predict, relative_error, section_inputs
 
 
 @pytest.mark.parametrize("prompt_lengths", [(23,), (23, 9)])
