@@ -11,6 +11,7 @@ import typer
 from framepack.cli.console import error_console, say, write
 from framepack.cli.licence import licence_lines
 from framepack.cli.options import ModelName, ModelsDir, Quiet
+from framepack.cli.stop import CANCELLED
 from framepack.domain.errors import LicenceNotAccepted
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def command(
     ] = False,
     models_dir: ModelsDir = None,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Get a model's weights, after its licence is accepted.
 
     Goes on where an earlier download stopped, compares every file with its checksum, and
@@ -54,18 +55,23 @@ def command(
     settings = Settings.load(models_dir=models_dir, accept_licence=accept_licence or None)
     if not spec.repos:
         write(f"{spec.key} needs no download: {spec.title}")
-        return
+        return 0
     if not settings.offline:
         settings = _with_consent(spec, settings, quiet=quiet)
 
     from framepack.weights.download import download
 
-    with _progress(quiet=quiet) as report:
-        done = download(spec, settings, report)
+    try:
+        with _progress(quiet=quiet) as report:
+            done = download(spec, settings, report)
+    except KeyboardInterrupt:
+        say("Stopped. The same command goes on where it was.")
+        return CANCELLED
     if not quiet:
         say(f"{done.num_files} files compared, {done.fetched_bytes / 1e9:.2f} GB fetched")
     for folder in done.folders.values():
         write(str(folder))
+    return 0
 
 
 def _with_consent(spec: "ModelSpec", settings: "Settings", *, quiet: bool) -> "Settings":

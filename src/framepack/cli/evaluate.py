@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from framepack.cli.console import write_json
-from framepack.cli.options import JsonFlag
+from framepack.cli.console import say, write, write_json
+from framepack.cli.options import JsonFlag, Quiet, check_at_least
 
 __all__ = ["command"]
 
@@ -34,10 +34,48 @@ def command(
     quick: Annotated[
         bool, typer.Option("--quick", show_default=False, help="Few samples, for a first look.")
     ] = False,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            show_default=False,
+            help="The cases follow from it; default: 1000.",
+        ),
+    ] = 1000,
+    no_photographs: Annotated[
+        bool,
+        typer.Option(
+            "--no-photographs",
+            show_default=False,
+            help="Measure on generated pictures only; photographs need the test extra.",
+        ),
+    ] = False,
     as_json: JsonFlag = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Measure how well the embedded model does what it promises."""
-    from framepack.training.tiny.evaluate import evaluate
+    """Measure how well the embedded model does what it promises.
 
-    figures = evaluate(Path(model) if model is not None else None, output=Path(output), quick=quick)
-    write_json(figures, indent=None if as_json else 2)
+    Writes figures and contact sheets to the folder and prints the figures.
+    """
+    check_at_least("--seed", seed, 0)
+
+    from framepack.training.tiny.evaluate import evaluate
+    from framepack.training.tiny.report import markdown
+
+    summary = evaluate(
+        Path(model) if model is not None else None,
+        output=Path(output),
+        quick=quick,
+        seed=seed,
+        photographs=not no_photographs,
+        on_progress=None if quiet else _say_progress,
+    )
+    if as_json:
+        write_json(summary, indent=2)
+    else:
+        write(markdown(summary).rstrip())
+
+
+def _say_progress(done: int, number: int, what: str) -> None:
+    say(f"{done}/{number} {what}")

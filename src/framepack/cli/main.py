@@ -13,12 +13,11 @@ import typer
 from framepack import __version__
 from framepack.cli import doctor, evaluate, generate, inspect, models, plan, resume, train
 from framepack.cli.console import make_output_safe, one_line, say, write
+from framepack.cli.stop import CANCELLED
 from framepack.cli.usage import Command, Group, UsageError, usage_line
 from framepack.domain.errors import FramePackError
 
 __all__ = ["app", "main"]
-
-CANCELLED = 130
 
 _ORDER = ("generate", "plan", "resume", "inspect", "models", "train", "eval", "doctor")
 

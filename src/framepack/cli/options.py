@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from framepack.domain.errors import InvalidRequest
 from framepack.domain.request import GenerationRequest
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Output",
     "Quiet",
     "RunDir",
+    "check_at_least",
     "given",
     "request_options",
 ]
@@ -170,6 +172,16 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def given(fields: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; those left out keep the schema's defaults."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def check_at_least(option: str, value: float | None, minimum: float) -> None:
+    """Refuse a number that is too small; None, not given, passes.
+
+    Raises:
+        InvalidRequest: the value is below the minimum.
+    """
+    if value is not None and not value >= minimum:
+        raise InvalidRequest(f"{option} is {value:g}; it must be at least {minimum:g}")
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

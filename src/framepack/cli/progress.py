@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["Display", "choose_display", "memory_text", "plan_line", "summary_line"]
+__all__ = ["Display", "choose_display", "memory_text", "plan_lines", "summary_line"]
 
 _MODES = {
     "t2v": "text to video",
@@ -71,7 +71,8 @@ class LineDisplay(Display):
         self._pace.add(event)
         due = time.monotonic() - self._last_line_s >= _LINE_EVERY_S
         if isinstance(event, Planned):
-            say(plan_line(event))
+            for line in plan_lines(event):
+                say(line)
         elif isinstance(event, StageStarted) and event.stage in ("load", "encode"):
             say(_STAGES[event.stage])
         elif isinstance(event, SectionDone) or (isinstance(event, StepDone) and due):
@@ -112,7 +113,8 @@ class BarDisplay(Display):
         """Update the bar."""
         self._pace.add(event)
         if isinstance(event, Planned):
-            self._console.print(plan_line(event))
+            for line in plan_lines(event):
+                self._console.print(line, soft_wrap=True)
         elif isinstance(event, StageStarted):
             self._stage = _STAGES[event.stage]
         elif isinstance(event, Finished):
@@ -140,17 +142,18 @@ def choose_display(*, as_json: bool, quiet: bool) -> Display:
     return BarDisplay(console) if console.is_terminal else LineDisplay()
 
 
-def plan_line(event: Planned) -> str:
-    """One line that says what is being made."""
+def plan_lines(event: Planned) -> list[str]:
+    """What is being made, in one line, and the plan's notes."""
     plan = event.plan
     count = len(plan["sections"])
     seconds = plan["num_frames"] / plan["fps"]
-    return (
+    line = (
         f"{_MODES[plan['mode']]}, {plan['model']} {plan['variant']}: "
         f"{plan['width']}x{plan['height']}, {plan['num_frames']} frames "
         f"({seconds:.2f} s at {plan['fps']:g} fps), {count} section{'s' if count != 1 else ''} of "
         f"{plan['request']['num_inference_steps']} steps, seed {plan['seed']}"
     )
+    return [line, *plan["notes"]]
 
 
 def summary_line(event: Finished) -> str:

@@ -8,14 +8,11 @@ from pathlib import Path
 
 from framepack.cli.console import say
 from framepack.cli.progress import choose_display
-from framepack.cli.stop import StopRequest
+from framepack.cli.stop import CANCELLED, StopRequest
 from framepack.domain.errors import FramePackError
 from framepack.domain.events import Event, Finished, StageStarted
 
-__all__ = ["CANCELLED", "run"]
-
-CANCELLED = 130
-"""Exit code of a run that was stopped."""
+__all__ = ["run"]
 
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 

@@ -4,7 +4,10 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["StopRequest"]
+__all__ = ["CANCELLED", "StopRequest"]
+
+CANCELLED = 130
+"""Exit code of what was stopped."""
 
 
 class StopRequest:

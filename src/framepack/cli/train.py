@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from framepack.cli.console import say, write
-from framepack.cli.options import Quiet
+from framepack.cli.options import Quiet, check_at_least
+from framepack.cli.stop import CANCELLED
 from framepack.cli.usage import Command, Group
 
 __all__ = ["app"]
@@ -55,22 +56,21 @@ def tiny(
     ] = "auto",
     vae_steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", show_default=False, help="Steps of the VAE."),
+        typer.Option(metavar="N", show_default=False, help="Steps of the VAE."),
     ] = None,
     transformer_steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", show_default=False, help="Steps of the transformer."),
+        typer.Option(metavar="N", show_default=False, help="Steps of the transformer."),
     ] = None,
     seed: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", show_default=False, help="Everything random follows; default: 0."
+            metavar="N", show_default=False, help="Everything random follows; default: 0."
         ),
     ] = 0,
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0,
             metavar="X",
             show_default=False,
             help="Stop each stage, resumably, after so long; default: train to the end.",
@@ -83,23 +83,32 @@ def tiny(
     Stopped at any time, the same command goes on from the last checkpoint, at most two
     minutes old.
     """
+    for option, steps in (("--vae-steps", vae_steps), ("--transformer-steps", transformer_steps)):
+        check_at_least(option, steps, 1)
+    check_at_least("--seed", seed, 0)
+    check_at_least("--minutes", minutes, 0)
+
     from framepack.training.tiny.recipe import train
 
     directory = Path(run_dir)
-    complete = train(
-        directory,
-        device=device,
-        vae_steps=vae_steps,
-        transformer_steps=transformer_steps,
-        seed=seed,
-        minutes=minutes,
-        output=Path(output) if output is not None else None,
-        on_log=None if quiet else _say_row,
-    )
+    try:
+        complete = train(
+            directory,
+            device=device,
+            vae_steps=vae_steps,
+            transformer_steps=transformer_steps,
+            seed=seed,
+            minutes=minutes,
+            output=Path(output) if output is not None else None,
+            on_log=None if quiet else _say_row,
+        )
+    except KeyboardInterrupt:
+        say("Stopped. The same command goes on from the last checkpoint.")
+        return CANCELLED
     if complete:
         write(str(output or directory / "model"))
     elif not quiet:
-        say(f"Stopped after {minutes:g} minutes per stage; the same command goes on.")
+        say("Stopped when the time was over; the same command goes on.")
     return 0
 
 

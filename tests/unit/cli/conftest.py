@@ -48,7 +48,7 @@ def _events(path: Path) -> Iterator[Event]:
             "seed": 7,
             "sections": [{}, {}],
             "request": {"num_inference_steps": NUM_STEPS},
-            "notes": [],
+            "notes": ["True length: 60 frames."],
         },
     )
     yield StageStarted(elapsed_s=0, stage="load")

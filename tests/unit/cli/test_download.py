@@ -97,6 +97,17 @@ def test_consent_given_before_is_not_asked_again(
     assert HUNYUAN_LICENCE.facts[0] not in capsys.readouterr().err
 
 
+def test_a_stopped_download_says_how_to_go_on(
+    hub: _Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> DownloadReport:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("framepack.weights.download.download", interrupted)
+    assert main(["models", "download", "i2v", "--accept-licence", "-q"]) == 130
+    assert "goes on where it was" in capsys.readouterr().err
+
+
 def test_offline_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "download", "i2v", "--accept-licence"]) == 1
     err = capsys.readouterr().err

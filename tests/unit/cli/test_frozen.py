@@ -68,7 +68,17 @@ FROZEN = {
         "--quiet",
         "-q",
     },
-    "framepack eval": {"--model", "--output", "-o", "--quick", "--json"},
+    "framepack eval": {
+        "--model",
+        "--output",
+        "-o",
+        "--quick",
+        "--seed",
+        "--no-photographs",
+        "--json",
+        "--quiet",
+        "-q",
+    },
     "framepack doctor": {"--sanity", "--update-sanity", "--json"} | MACHINE,
 }
 

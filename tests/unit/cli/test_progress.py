@@ -51,13 +51,14 @@ def test_lines_are_sparse_and_say_what_matters(
     out, err = capsys.readouterr()
     assert out == f"{_path(events)}\n"
     lines = err.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert lines[0] == (
         "start picture to video, tiny bi-directional: 128x96, 60 frames (2.00 s at 30 fps), "
         "2 sections of 3 steps, seed 7"
     )
-    assert lines[3].startswith("section 1/2, step 3/3, 1.00 s/step, 0:04 left, ")
-    assert lines[5] == "60 frames (2.00 s) in 8.0 s, 1.00 s per step, peak memory 1.2 GB"
+    assert lines[4].startswith("section 1/2, step 3/3, 1.00 s/step, 0:04 left, ")
+    assert lines[1] == "True length: 60 frames."
+    assert lines[6] == "60 frames (2.00 s) in 8.0 s, 1.00 s per step, peak memory 1.2 GB"
 
 
 def test_a_slow_section_gets_a_line_every_half_minute(

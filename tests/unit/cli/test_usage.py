@@ -13,7 +13,7 @@ BAD = {
     "given twice": (["plan", "--seed", "1", "--seed", "2"], "option --seed is given 2 times"),
     "short and long": (["plan", "-o", "a.mp4", "--output", "b.mp4"], "option --output is given 2"),
     "value missing": (["plan", "--image"], "requires an argument (see `framepack plan --help`)"),
-    "too many": (["plan", "a", "b"], "unexpected extra argument(s) (a b)"),
+    "too many": (["plan", "a", "b"], "(a b) (see `framepack plan --help`)"),
     "argument missing": (["resume"], "missing argument 'RUN_DIR'"),
     "flag with value": (["plan", "--json=1"], "--json"),
     "wrong type": (["train", "tiny", "--seed", "x"], "--seed"),

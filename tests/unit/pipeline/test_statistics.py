@@ -1,5 +1,6 @@
 import json
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -25,18 +26,20 @@ def test_seconds_are_counted_towards_their_stage() -> None:
 def test_time_of_the_consumer_is_not_counted() -> None:
     stats = RunStatistics()
 
-    def steps() -> "object":
+    def steps() -> Iterator[int]:
         for number in range(3):
             _work(0.01)
             yield number
 
     taken = []
+    begun = time.perf_counter()
     for number, seconds in stats.each("denoise", steps()):
         taken.append(number)
         assert seconds >= 0.01
         time.sleep(0.1)
+    wall_s = time.perf_counter() - begun
     assert taken == [0, 1, 2]
-    assert 0.03 <= stats.elapsed_s < 0.1
+    assert 0.03 <= stats.elapsed_s <= wall_s - 0.3
 
 
 def test_totals_survive_json_and_go_on() -> None:

@@ -114,11 +114,11 @@ class TransformerTrainer:
         self.seed, self.num_steps, self.batch_size = seed, num_steps, batch_size
         optimizers = build_optimizers(
             [self.transformer, self.conditioner],
-            muon_lr=1e-2,
-            adam_lr=1.5e-3,
+            muon_lr=2e-3,
+            adam_lr=1e-3,
             is_matrix=lambda name: "blocks." in name and "norm" not in name,
         )
-        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.78, shape="linear")
+        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.45, shape="linear")
         self.run = TrainingRun(
             directory,
             {"transformer": self.transformer, "conditioner": self.conditioner},
