@@ -129,7 +129,9 @@ class SegmentWriter:
             self._container = _create(self._temporary, 1 / self._tick)
         except OSError as error:
             raise _cannot_write(self.path, error) from error
-        options = {"crf": str(crf), "preset": preset}
+        # With x264's macroblock tree the same frames gave other pixels from one encoding to the
+        # next (seen on an AVX-512 processor), and a resumed run would differ from a whole one.
+        options = {"crf": str(crf), "preset": preset, "x264-params": "mbtree=0"}
         self._stream: VideoStream = self._container.add_stream(
             "libx264", rate=1 / self._tick, options=options
         )

@@ -14,6 +14,7 @@ one step, so a run killed at any moment continues from its last finished section
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -413,7 +414,9 @@ def _check_is_ours(directory: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     """Whether a run directory holds a file of this name, or held it half written."""
-    return name in _CONTENTS or (name.startswith(".") and name.endswith(".part"))
+    half_written = name.startswith(".") and name.endswith(".part")
+    # safetensors writes to a name of its own first, and a killed process leaves it behind.
+    return name in _CONTENTS or half_written or re.fullmatch(r"\.tmp\w{6}", name) is not None
 
 
 def check_free_space(plan: Plan, directory: Path, output: Path) -> None:

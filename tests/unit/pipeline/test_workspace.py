@@ -242,3 +242,10 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
         _create(tmp_path / "file", tmp_path / "out.mp4")
     with pytest.raises(WorkspaceError, match=r"cannot write .*; choose another run directory"):
         _create(tmp_path / "file" / "run", tmp_path / "out.mp4")
+
+
+def test_removing_a_run_takes_what_a_killed_process_left_half_written(workspace: Workspace) -> None:
+    for name in (".state.safetensors.0a1b2c3d.part", ".tmpmNHc6I"):
+        (workspace.directory / name).write_bytes(b"half")
+    workspace.remove()
+    assert not workspace.directory.exists()
