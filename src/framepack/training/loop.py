@@ -138,6 +138,8 @@ class TrainingRun:
         Returns:
             True when the schedule is complete.
         """
+        if self.step >= self.schedule.num_steps:
+            return True
         started = saved = time.monotonic()
         sums: dict[str, float] = {}
         count = 0
