@@ -106,9 +106,8 @@ def write_json(path: Path, document: object) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(document, stream, indent=1, sort_keys=True)
         Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    finally:
+        Path(name).unlink(missing_ok=True)  # gone already once it has taken its place
 
 
 def _content_files(entries: Iterable[Path]) -> list[Path]:

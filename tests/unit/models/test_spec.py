@@ -118,7 +118,9 @@ def test_the_embedded_default_size_fits_every_shape(bucket: tuple[int, int]) -> 
 @pytest.mark.parametrize("resolution", range(240, 1089, 16))
 def test_published_models_take_every_size_class_of_the_peers(resolution: int) -> None:
     for picture in ((960, 416), (1, 1), (416, 960)):
-        plan_of(PRESETS["i2v"], picture, resolution=resolution)
+        plan = plan_of(PRESETS["i2v"], picture, resolution=resolution)
+        # A class keeps about the area of its square, whatever the shape.
+        assert plan.width * plan.height == pytest.approx(resolution**2, rel=0.15)
 
 
 def test_a_minute_on_the_published_model_is_1800_frames() -> None:

@@ -32,9 +32,10 @@ def test_a_second_holder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
 
 
 def test_a_released_lock_can_be_taken(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
     for _ in range(2):
-        with RunLock(tmp_path / "lock"):
-            pass
+        with RunLock(path):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_without_file_locks_a_process_that_is_gone_does_not_count(
     }
     path.write_text(json.dumps({**holder, **change}))
     with RunLock(path):
-        pass
+        assert json.loads(path.read_text()) == holder
 
 
 def test_a_folder_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
