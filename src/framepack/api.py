@@ -220,11 +220,16 @@ def stream_resume(
     return _events(workspace, load, is_new=False)
 
 
-def save_partial(run_dir: StrPath, output: StrPath) -> int:
+def save_partial(run_dir: StrPath, output: StrPath | None = None) -> int:
     """Write the frames that a stopped run has so far; return their number.
 
     The end of the video in the bi-directional variant, its start in the forward-only one.
     With 0 frames nothing is written. The run stays resumable.
+
+    Args:
+        run_dir: the directory of the run.
+        output: the MP4 file to write; None for the run's own, which the finished video
+            replaces.
 
     Raises:
         InvalidRequest: there is no run, or the output cannot be written.
@@ -233,7 +238,8 @@ def save_partial(run_dir: StrPath, output: StrPath) -> int:
     from framepack.pipeline.deliver import deliver_partial
     from framepack.pipeline.workspace import Workspace
 
-    return deliver_partial(Workspace.open(Path(run_dir)), Path(output))
+    workspace = Workspace.open(Path(run_dir))
+    return deliver_partial(workspace, Path(output) if output else workspace.delivery.path)
 
 
 def inspect(path: StrPath) -> Inspection:

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import framepack
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
 from framepack.domain.plan import Plan, make_plan
 from framepack.domain.request import GenerationRequest
 from framepack.media.video import read_frames
+from framepack.pipeline.components import Components
 
 SMALL: dict[str, Any] = {
     "prompt": "the camera pans left",
@@ -41,6 +43,13 @@ def write_picture(path: Path, *, seed: int = 0, size: tuple[int, int] = (80, 70)
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
     return path
+
+
+def make_video(folder: Path, components: Components, **fields: Any) -> framepack.Result:
+    """Make ``folder/out.mp4``: a ``SMALL`` run with other ``fields``."""
+    return framepack.generate(
+        output=folder / "out.mp4", components=components, **{**SMALL, **fields}
+    )
 
 
 def frames_of(path: Path | str) -> NDArray[np.uint8]:

@@ -12,17 +12,11 @@ from tests.helpers.runs import SEAM_FRAMES, SECTION_FRAMES, SMALL, frames_of, se
 
 import framepack
 from framepack.domain.events import Event, SectionDone, StepDone
-from framepack.models.spec import PRESETS
-from framepack.pipeline.components import Components, load_components
+from framepack.pipeline.components import Components
 
 VARIANTS = ("bi-directional", "forward-only")
 SECTIONS = 3
 NUM_FRAMES = SECTIONS * SECTION_FRAMES + 1
-
-
-@pytest.fixture(scope="module")
-def components() -> Components:
-    return load_components(PRESETS["tiny"], framepack.Settings(device="cpu", dtype="float32"))
 
 
 @pytest.fixture(scope="module")

@@ -151,6 +151,17 @@ def test_a_stopped_run_says_how_to_go_on_and_resume_goes_on(
     assert err.decode().splitlines()[-1] == (f"Cancelled. Go on with: framepack resume '{run_dir}'")
     assert not video.exists()
 
+    # Stopped again, now keeping what there is.
+    with _running("resume", str(run_dir), "--keep-partial", "--json", cwd=tmp_path) as process:
+        _read_until(process, "StepDone")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    frames = probe(video).num_frames
+    assert 0 < frames < 72
+    said = err.decode().splitlines()[-1]
+    assert said.startswith(f"Cancelled. The video has the {frames} frames that were finished. Go")
+
     done = _framepack("resume", str(run_dir), "-q", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().strip() == str(video)

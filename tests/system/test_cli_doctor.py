@@ -9,17 +9,11 @@ import torch
 from framepack.cli.main import main
 from framepack.domain.errors import FramePackError
 from framepack.domain.settings import Settings
-from framepack.models.spec import PRESETS
 from framepack.pipeline import sanity
-from framepack.pipeline.components import Components, load_components
+from framepack.pipeline.components import Components
 from framepack.pipeline.sanity import Distance, check_sanity, compare, render_case
 
 EXACT = {"device": "cpu", "dtype": "float32"}
-
-
-@pytest.fixture(scope="module")
-def components() -> Components:
-    return load_components(PRESETS["tiny"], Settings.load(**EXACT))
 
 
 def test_doctor_tells_what_runs_here(capsys: pytest.CaptureFixture[str]) -> None:

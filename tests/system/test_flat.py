@@ -15,8 +15,7 @@ from tests.helpers.runs import SECTION_FRAMES, SMALL, seconds
 
 import framepack
 from framepack.domain.events import SectionDone
-from framepack.models.spec import PRESETS
-from framepack.pipeline.components import load_components
+from framepack.pipeline.components import Components
 
 # Renders a video and prints, for each section, the CPU seconds it took; then the peak in MB.
 CHILD = """
@@ -70,8 +69,9 @@ def _steady(measured: Measured) -> list[float]:
 
 
 @pytest.mark.parametrize("variant", ["bi-directional", "forward-only"])
-def test_no_tensor_outlives_its_section(tmp_path: Path, variant: str) -> None:
-    components = load_components(PRESETS["tiny"], framepack.Settings(device="cpu", dtype="float32"))
+def test_no_tensor_outlives_its_section(
+    tmp_path: Path, components: Components, variant: str
+) -> None:
     held = []
     for event in framepack.stream(
         **SMALL,

@@ -18,7 +18,6 @@ from tests.helpers.runs import SECTION_FRAMES, SMALL, frames_of, seconds, write_
 
 import framepack
 from framepack.domain.events import Event
-from framepack.models.spec import PRESETS
 from framepack.pipeline.components import Components, load_components
 
 SOURCE = Path(framepack.__file__).parents[1]
@@ -34,11 +33,6 @@ for event in framepack.stream(**json.loads(sys.argv[1])):
 """
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-
-
-@pytest.fixture(scope="module")
-def components() -> Components:
-    return load_components(PRESETS["tiny"], framepack.Settings(device="cpu", dtype="float32"))
 
 
 @pytest.fixture(scope="module")

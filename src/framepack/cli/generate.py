@@ -8,6 +8,7 @@ from framepack.cli.options import (
     Device,
     DtypeName,
     JsonFlag,
+    KeepPartial,
     KeepRun,
     ModelsDir,
     NoMetadata,
@@ -32,6 +33,7 @@ def command(
     no_thumbnail: NoThumbnail = False,
     run_dir: RunDir = None,
     keep_run: KeepRun = False,
+    keep_partial: KeepPartial = False,
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
@@ -70,6 +72,7 @@ def command(
             settings=settings,
         ),
         directory,
+        keep_partial=keep_partial,
         as_json=as_json,
         quiet=quiet,
     )

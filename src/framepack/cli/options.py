@@ -16,6 +16,7 @@ __all__ = [
     "Device",
     "DtypeName",
     "JsonFlag",
+    "KeepPartial",
     "KeepRun",
     "ModelName",
     "ModelsDir",
@@ -98,6 +99,16 @@ KeepRun = Annotated[
         show_default=False,
         rich_help_panel=_MACHINE,
         help="Keep that directory after the video is written.",
+    ),
+]
+KeepPartial = Annotated[
+    bool,
+    typer.Option(
+        "--keep-partial",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="When stopped, write the frames of the finished sections to the video file; "
+        "`resume` replaces it.",
     ),
 ]
 Device = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from framepack.cli.options import Device, DtypeName, JsonFlag, ModelsDir, Quiet
+from framepack.cli.options import Device, DtypeName, JsonFlag, KeepPartial, ModelsDir, Quiet
 from framepack.domain.errors import InvalidRequest
 
 __all__ = ["command"]
@@ -21,6 +21,7 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    keep_partial: KeepPartial = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> int:
@@ -42,5 +43,9 @@ def command(
     from framepack.cli.run import run
 
     return run(
-        lambda: stream_resume(run_dir, settings=settings), run_dir, as_json=as_json, quiet=quiet
+        lambda: stream_resume(run_dir, settings=settings),
+        run_dir,
+        keep_partial=keep_partial,
+        as_json=as_json,
+        quiet=quiet,
     )

@@ -18,13 +18,19 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def run(
-    begin: Callable[[], Iterator[Event]], directory: Path, *, as_json: bool, quiet: bool
+    begin: Callable[[], Iterator[Event]],
+    directory: Path,
+    *,
+    keep_partial: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Run to the end, or until somebody stops it.
 
     Args:
         begin: checks the input and returns the events.
         directory: the run directory, for the line that says how to go on.
+        keep_partial: when stopped, write the video as far as it is finished.
         as_json: write events instead of progress.
         quiet: write the result alone.
 
@@ -45,10 +51,21 @@ def run(
                 raise FramePackError(_advice(error)) from error
             raise
     if (directory / "run.json").is_file():
-        say(f"Cancelled. Go on with: framepack resume {_quoted(directory)}")
+        kept = _keep_partial(directory) if keep_partial else ""
+        say(f"Cancelled. {kept}Go on with: framepack resume {_quoted(directory)}")
     else:
         say("Cancelled. Nothing was written.")
     return CANCELLED
+
+
+def _keep_partial(directory: Path) -> str:
+    """Write what is finished; return the sentence that says so."""
+    from framepack.api import save_partial
+
+    number = save_partial(directory)
+    if number == 0:
+        return "No section was finished, so there is no video yet. "
+    return f"The video has the {number} frames that were finished. "
 
 
 def _finishes(events: Iterator[Event], stop: StopRequest, *, as_json: bool, quiet: bool) -> bool:

@@ -76,6 +76,16 @@ def tiny(
             help="Stop each stage, resumably, after so long; default: train to the end.",
         ),
     ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stage",
+            metavar="NAME",
+            show_default=False,
+            help="vae, transformer or export; may be given again; default: all. The first two "
+            "can train at the same time, in two commands on one directory.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> int:
     """Train the embedded model from nothing: procedural clips, VAE, encoders, transformer.
@@ -88,7 +98,7 @@ def tiny(
     check_at_least("--seed", seed, 0)
     check_at_least("--minutes", minutes, 0)
 
-    from framepack.training.tiny.recipe import train
+    from framepack.training.tiny.recipe import STAGES, train
 
     directory = Path(run_dir)
     try:
@@ -99,14 +109,17 @@ def tiny(
             transformer_steps=transformer_steps,
             seed=seed,
             minutes=minutes,
+            stages=tuple(stage) if stage else STAGES,
             output=Path(output) if output is not None else None,
             on_log=None if quiet else _say_row,
         )
     except KeyboardInterrupt:
         say("Stopped. The same command goes on from the last checkpoint.")
         return CANCELLED
-    if complete:
+    if complete and "export" in (stage or STAGES):
         write(str(output or directory / "model"))
+    elif complete and not quiet:
+        say(f"Finished: {', '.join(stage or ())}.")
     elif not quiet:
         say("Stopped when the time was over; the same command goes on.")
     return 0

@@ -404,9 +404,7 @@ def _sections(
     return tuple(sections)
 
 
-def _notes(
-    request: ResolvedRequest, length: _Length, geometry: ModelGeometry
-) -> tuple[str, ...]:
+def _notes(request: ResolvedRequest, length: _Length, geometry: ModelGeometry) -> tuple[str, ...]:
     notes = []
     if request.negative_prompt.strip() and request.true_cfg_scale == 1:
         notes.append("The negative prompt has no effect at --cfg-scale 1; raise it to use one.")

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from framepack.domain.packing import forward_indices, inverted_indices
+from framepack.training.tiny.captions import CAMERA_PHRASES
+from framepack.training.tiny.curriculum import CURRICULUM, lesson_at
 from framepack.training.tiny.data import PictureBank
 from framepack.training.tiny.latent_space import (
     LatentSpace,
@@ -12,7 +14,7 @@ from framepack.training.tiny.latent_space import (
     from_patches,
     to_patches,
 )
-from framepack.training.tiny.samples import WINDOW, Layout, SampleMaker
+from framepack.training.tiny.samples import FULL_SIZES, WINDOW, Layout, SampleMaker
 
 CHANNELS = 8
 
@@ -68,7 +70,7 @@ def test_layouts_use_the_indices_of_the_pipeline() -> None:
 
 def test_the_first_rendered_section_has_no_history(maker: SampleMaker) -> None:
     rng = np.random.default_rng(0)
-    example = maker._example(rng, _layout(inverted=True, section=1, neighbours=0))
+    example = maker._example(rng, _layout(inverted=True, section=1, neighbours=0), CURRICULUM[0])
     history = torch.cat([torch.as_tensor(part) for part in example[2:5]], dim=1)
     assert history.abs().max() == 0
 
@@ -76,7 +78,7 @@ def test_the_first_rendered_section_has_no_history(maker: SampleMaker) -> None:
 def test_inverted_history_is_what_follows_nearest_first(maker: SampleMaker) -> None:
     rng = np.random.default_rng(1)
     layout = _layout(inverted=True, section=0, neighbours=1)
-    _, _, one, two, four, *_ = maker._example(rng, layout)
+    _, _, one, two, four, *_ = maker._example(rng, layout, CURRICULUM[0])
     filled = [float(part.abs().sum()) > 0 for part in (one, two, four[:, :6], four[:, 6:])]
     assert filled == [True, True, True, False]
 
@@ -84,13 +86,46 @@ def test_inverted_history_is_what_follows_nearest_first(maker: SampleMaker) -> N
 def test_forward_history_begins_with_the_start_picture(maker: SampleMaker) -> None:
     rng = np.random.default_rng(2)
     layout = _layout(inverted=False, section=0, neighbours=0)
-    _, start, one, two, four, *_ = maker._example(rng, layout)
+    _, start, one, two, four, *_ = maker._example(rng, layout, CURRICULUM[0])
     assert torch.equal(one, start)
     assert max(float(two.abs().max()), float(four.abs().max())) == 0
 
 
 def test_a_batch_follows_from_seed_and_step(maker: SampleMaker) -> None:
-    first, again = (maker.batch(0, 17, size=1, full_size=0.0) for _ in range(2))
+    first, again = (maker.batch(0, 17, size=1, lesson=CURRICULUM[1]) for _ in range(2))
     assert first.captions == again.captions
     assert torch.equal(first.latents, again.latents)
     assert torch.equal(first.history_4x, again.history_4x)
+
+
+def test_lessons_follow_one_another_to_the_end() -> None:
+    ends = [lesson.until for lesson in CURRICULUM]
+    assert ends == sorted(ends)
+    assert ends[-1] == 1.0
+    assert [lesson_at(end - 1e-6) for end in ends] == list(CURRICULUM)
+    assert lesson_at(ends[0]) == CURRICULUM[1]
+
+
+def test_the_first_lesson_has_plain_words_small_pictures_and_no_sprites(
+    maker: SampleMaker,
+) -> None:
+    plain = {phrases[0] for phrases in CAMERA_PHRASES.values()} | {""}
+    for step in range(12):
+        batch = maker.batch(0, step, size=1, lesson=CURRICULUM[0])
+        layout = batch.layout
+        assert set(batch.captions) <= plain
+        assert (layout.height, layout.width) not in FULL_SIZES
+        assert layout.section <= 1
+        assert layout.neighbours <= 1
+        assert not layout.with_end
+
+
+def test_the_last_lesson_has_everything(maker: SampleMaker) -> None:
+    batches = [maker.batch(0, step, size=1, lesson=CURRICULUM[-1]) for step in range(60)]
+    layouts = [batch.layout for batch in batches]
+    words = " ".join(text for batch in batches for text in batch.captions)
+    assert any(layout.with_end for layout in layouts)
+    assert max(layout.section for layout in layouts) >= 3
+    assert {(layout.height, layout.width) for layout in layouts} >= set(FULL_SIZES)
+    assert "circle" in words
+    assert "camera" in words

@@ -118,8 +118,13 @@ def _among_other_words(rng: np.random.Generator, phrase: str) -> str:
     return described + separator + phrase if chance < 0.8 else phrase + separator + described
 
 
-def camera_caption(rng: np.random.Generator, motion: str) -> str:
-    """A caption of a camera move, in one of its phrasings, often among other words."""
+def camera_caption(rng: np.random.Generator, motion: str, *, plain: float = 0.0) -> str:
+    """A caption of a camera move, in one of its phrasings, often among other words.
+
+    A share ``plain`` of the captions is the motion's first phrase alone.
+    """
+    if rng.random() < plain:
+        return CAMERA_PHRASES[motion][0]
     return _among_other_words(rng, str(rng.choice(CAMERA_PHRASES[motion])))
 
 

@@ -22,7 +22,7 @@ from transformers import (
 
 from framepack.models.transformer import FramePackTransformer3DModel
 
-LATENT_CHANNELS = 36
+LATENT_CHANNELS = 32
 TEXT_WIDTH = 64
 VISION_SIZE_PX = 64
 VOCABULARY = 1024
@@ -41,12 +41,12 @@ VAE_CONFIG: dict[str, Any] = {
 TRANSFORMER_CONFIG: dict[str, Any] = {
     "in_channels": LATENT_CHANNELS,
     "out_channels": LATENT_CHANNELS,
-    "num_attention_heads": 3,
-    "attention_head_dim": 64,
+    "num_attention_heads": 8,
+    "attention_head_dim": 32,
     "num_layers": 1,
-    "num_single_layers": 7,
+    "num_single_layers": 4,
     "num_refiner_layers": 1,
-    "mlp_ratio": 4.0,
+    "mlp_ratio": 2.0,
     "patch_size": 2,
     "patch_size_t": 1,
     "qk_norm": "rms_norm",
@@ -54,7 +54,7 @@ TRANSFORMER_CONFIG: dict[str, Any] = {
     "text_embed_dim": TEXT_WIDTH,
     "pooled_projection_dim": TEXT_WIDTH,
     "rope_theta": 256.0,
-    "rope_axes_dim": (16, 24, 24),
+    "rope_axes_dim": (8, 12, 12),
     "has_image_proj": True,
     "image_proj_dim": TEXT_WIDTH,
     "has_clean_x_embedder": True,

@@ -19,6 +19,9 @@ from framepack.training.tiny.world import CAMERA_MOTIONS, camera_clip
 
 PATCH = 8
 FRAMES_PER_LATENT = 4
+STILLS = 0.6
+"""Share of still clips in the fit: components that only describe movement between four frames
+are worth less than detail, because the decoder sees movement between latent frames too."""
 
 
 def to_patches(clips: Tensor) -> Tensor:
@@ -125,7 +128,8 @@ def fit_latent_space(
     samples = []
     for _ in range(num_clips):
         frames = torch.arange(FRAMES_PER_LATENT + 1) + int(rng.integers(0, 48))
-        clip = camera_clip(bank.sample(rng, 128, 128), motions[int(rng.integers(9))], frames)
+        motion = "static" if rng.random() < STILLS else motions[int(rng.integers(9))]
+        clip = camera_clip(bank.sample(rng, 128, 128), motion, frames)
         vectors = to_patches(clip.unsqueeze(0)).flatten(0, 3)
         samples.append(vectors[torch.from_numpy(rng.permutation(len(vectors))[:160])])
     vectors = torch.cat(samples).double()

@@ -7,6 +7,7 @@ or two cores (``stages``).
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ from framepack.training.tiny.train_vae import VaeTrainer
 logger = logging.getLogger(__name__)
 
 STAGES = ("vae", "transformer", "export")
-VAE_STEPS = 20000
-TRANSFORMER_STEPS = 5800
+VAE_STEPS = 16000
+TRANSFORMER_STEPS = 7500
 CPU_BATCH = 5
 GPU_BATCH = 64
 SHEET_EVERY = 500
@@ -221,7 +222,10 @@ class Recipe:
     def _latent_space(self) -> LatentSpace:
         path = self.run_dir / "latent_space.safetensors"
         if not path.exists():
-            fit_latent_space(self.bank, LATENT_CHANNELS, self.plan.seed).save(path)
+            # Stages may begin side by side: each writes its own file, the same numbers.
+            mine = path.with_suffix(f".{os.getpid()}.tmp")
+            fit_latent_space(self.bank, LATENT_CHANNELS, self.plan.seed).save(mine)
+            mine.replace(path)
         return LatentSpace.load(path, self.plan.device)
 
     def _remember_plan(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
 from framepack.training.tiny.captions import camera_caption, dissolve_caption, sprite_caption
 from framepack.training.tiny.components import VISION_SIZE_PX
+from framepack.training.tiny.curriculum import Lesson
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.training.tiny.latent_space import FRAMES_PER_LATENT, LatentSpace
 from framepack.training.tiny.world import (
@@ -92,22 +93,24 @@ class _Scene:
     end: Tensor | None = None
 
 
-def _pick(rng: np.random.Generator, weights: dict[int, float]) -> int:
-    return int(rng.choice(list(weights), p=list(weights.values())))
+def _pick(rng: np.random.Generator, weights: dict[int, float], most: int) -> int:
+    numbers = [number for number in weights if number <= most]
+    chances = np.array([weights[number] for number in numbers])
+    return int(rng.choice(numbers, p=chances / chances.sum()))
 
 
-def choose_layout(rng: np.random.Generator, *, full_size: float) -> Layout:
-    """Draw a layout; ``full_size`` is the share of batches at the default resolution."""
-    sizes = FULL_SIZES if rng.random() < full_size else SMALL_SIZES
+def choose_layout(rng: np.random.Generator, lesson: Lesson) -> Layout:
+    """Draw a layout that the lesson allows."""
+    sizes = FULL_SIZES if rng.random() < lesson.full_size else SMALL_SIZES
     height, width = sizes[int(rng.choice(3, p=[0.5, 0.25, 0.25]))]
     inverted = bool(rng.random() < 0.5)
     if inverted:
-        section = _pick(rng, {0: 0.38, 1: 0.28, 2: 0.18, 3: 0.12, 4: 0.04})
-        neighbours = _pick(rng, {0: 0.5, 1: 0.25, 2: 0.15, 3: 0.1})
+        section = _pick(rng, {0: 0.38, 1: 0.28, 2: 0.18, 3: 0.12, 4: 0.04}, lesson.sections)
+        neighbours = _pick(rng, {0: 0.5, 1: 0.25, 2: 0.15, 3: 0.1}, lesson.sections)
     else:
-        section = _pick(rng, {0: 0.38, 1: 0.24, 2: 0.2, 3: 0.12, 4: 0.06})
+        section = _pick(rng, {0: 0.38, 1: 0.24, 2: 0.2, 3: 0.12, 4: 0.06}, lesson.sections)
         neighbours = section
-    with_end = inverted and neighbours == 0 and bool(rng.random() < 0.3)
+    with_end = inverted and neighbours == 0 and bool(rng.random() < lesson.ends)
     return Layout(inverted, section, neighbours, height, width, with_end)
 
 
@@ -123,12 +126,12 @@ class SampleMaker:
     def __init__(self, bank: PictureBank, space: LatentSpace, device: torch.device) -> None:
         self._bank, self._space, self._device = bank, space, device
 
-    def batch(self, seed: int, step: int, *, size: int, full_size: float) -> Batch:
+    def batch(self, seed: int, step: int, *, size: int, lesson: Lesson) -> Batch:
         """The batch of a step: of ``size`` examples at full size, four times that at a quarter."""
         rng = seeded(seed, "layout", step)
-        layout = choose_layout(rng, full_size=full_size)
+        layout = choose_layout(rng, lesson)
         small = (layout.height, layout.width) in SMALL_SIZES
-        examples = [self._example(rng, layout) for _ in range(size * 4 if small else size)]
+        examples = [self._example(rng, layout, lesson) for _ in range(size * 4 if small else size)]
         columns = list(zip(*examples, strict=True))
         latents, start, one, two, four, vision = (torch.stack(c) for c in columns[:6])
         ends = columns[6]
@@ -136,8 +139,10 @@ class SampleMaker:
         captions = [str(text) for text in columns[7]]
         return Batch(layout, latents, start, one, two, four, vision, vision_end, captions)
 
-    def _example(self, rng: np.random.Generator, layout: Layout) -> tuple[object, ...]:
-        scene = self._scene(rng, layout)
+    def _example(
+        self, rng: np.random.Generator, layout: Layout, lesson: Lesson
+    ) -> tuple[object, ...]:
+        scene = self._scene(rng, layout, lesson)
         start = self._space.encode_picture(scene.start)
         first = 1 + WINDOW * layout.section
         latents = self._latents(scene, first, WINDOW)
@@ -193,16 +198,16 @@ class SampleMaker:
     def _picture(self, rng: np.random.Generator, layout: Layout) -> Tensor:
         return self._bank.sample(rng, layout.height, layout.width).to(self._device)
 
-    def _scene(self, rng: np.random.Generator, layout: Layout) -> _Scene:
+    def _scene(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Scene:
         if layout.with_end:
-            return self._scene_with_end(rng, layout)
-        if rng.random() < 0.27:
+            return self._scene_with_end(rng, layout, lesson)
+        if rng.random() < lesson.sprites:
             return self._sprite_scene(rng, layout)
         picture = self._picture(rng, layout)
         motion = str(rng.choice(list(CAMERA_MOTIONS)))
         return _Scene(
             lambda frames: camera_clip(picture, motion, frames),
-            camera_caption(rng, motion),
+            camera_caption(rng, motion, plain=lesson.plain),
             picture,
         )
 
@@ -219,7 +224,7 @@ class SampleMaker:
         anchor = start if from_picture else torch.zeros_like(start)
         return _Scene(frames, sprite_caption(rng, sprite), anchor)
 
-    def _scene_with_end(self, rng: np.random.Generator, layout: Layout) -> _Scene:
+    def _scene_with_end(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Scene:
         picture = self._picture(rng, layout)
         num_frames = FRAMES_PER_LATENT * WINDOW * (layout.section + 1) + 1
         if rng.random() < 0.5:
@@ -232,7 +237,7 @@ class SampleMaker:
             )
         motion = str(rng.choice(list(CAMERA_MOTIONS)))
         final = torch.tensor([num_frames - 1], device=self._device)
-        caption = camera_caption(rng, motion) if rng.random() < 0.6 else ""
+        caption = camera_caption(rng, motion, plain=lesson.plain) if rng.random() < 0.6 else ""
         return _Scene(
             lambda frames: camera_clip(picture, motion, frames),
             caption,

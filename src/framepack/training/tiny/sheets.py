@@ -1,5 +1,6 @@
 """Pictures of a training run: what the VAE returns and what the transformer samples."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.sampling.flow import sigmas
 from framepack.sampling.solvers import sample
+from framepack.training.tiny.curriculum import CURRICULUM
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.training.tiny.latent_space import LatentSpace
 from framepack.training.tiny.samples import Batch, SampleMaker
@@ -93,8 +95,9 @@ def sample_sheet(
 ) -> float:
     """Save true sections above sampled ones, decoded linearly; returns the mean PSNR in dB."""
     rows, errors = [], []
+    lesson = replace(CURRICULUM[-1], full_size=1.0)
     for step in range(num_batches):
-        batch = samples.batch(seed, step, size=3, full_size=1.0)
+        batch = samples.batch(seed, step, size=3, lesson=lesson)
         sampled = sample_batch(transformer, conditioner, batch, seed)
         for true, made in zip(space.decode(batch.latents), space.decode(sampled), strict=True):
             errors.append((true - made.clamp(0, 1)).square().mean())

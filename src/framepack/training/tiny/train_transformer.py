@@ -19,11 +19,13 @@ from framepack.training.tiny.components import (
     build_text_encoder_2,
     build_transformer,
 )
+from framepack.training.tiny.curriculum import lesson_at
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.training.tiny.latent_space import LatentSpace
 from framepack.training.tiny.samples import Batch, SampleMaker
 
 TRAINING_SHIFT = 2.5
+MUON_LR = 5e-3
 
 
 def shifted_sigmas(uniform: Tensor, shift: float = TRAINING_SHIFT) -> Tensor:
@@ -114,7 +116,7 @@ class TransformerTrainer:
         self.seed, self.num_steps, self.batch_size = seed, num_steps, batch_size
         optimizers = build_optimizers(
             [self.transformer, self.conditioner],
-            muon_lr=2e-3,
+            muon_lr=MUON_LR,
             adam_lr=1e-3,
             is_matrix=lambda name: "blocks." in name and "norm" not in name,
         )
@@ -130,15 +132,10 @@ class TransformerTrainer:
             compile_blocks_of: Any = self.transformer.compile_repeated_blocks
             compile_blocks_of(dynamic=True)
 
-    def full_size_share(self, step: int) -> float:
-        """Share of batches at the default resolution: few at first, nearly all at the end."""
-        progress = step / self.num_steps
-        return 0.1 if progress < 0.36 else 0.7
-
     def train_step(self, step: int) -> dict[str, float]:
         """One optimiser step; returns the loss and its share by noise level."""
         batch = self.samples.batch(
-            self.seed, step, size=self.batch_size, full_size=self.full_size_share(step)
+            self.seed, step, size=self.batch_size, lesson=lesson_at(step / self.num_steps)
         )
         rng = seeded(self.seed, "noise", step)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))

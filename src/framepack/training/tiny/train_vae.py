@@ -42,24 +42,23 @@ _FINISH = (
     ClipShape(0.2, 2, 5, 64),
     ClipShape(0.25, 2, 9, 48),
 )
-
-
 # The decoder works on windows of five latent frames, so it has to see that many.
 _LONG = (
-    ClipShape(0.15, 4, 1, 64),
-    ClipShape(0.25, 6, 5, 32),
-    ClipShape(0.15, 2, 9, 48),
-    ClipShape(0.3, 2, 17, 32),
-    ClipShape(0.15, 1, 17, 48),
+    ClipShape(0.2, 4, 1, 64),
+    ClipShape(0.2, 6, 5, 32),
+    ClipShape(0.1, 2, 9, 48),
+    ClipShape(0.1, 1, 9, 64),
+    ClipShape(0.2, 2, 17, 32),
+    ClipShape(0.2, 1, 17, 48),
 )
 
 
 def _shapes_at(progress: float) -> tuple[ClipShape, ...]:
     if progress < 0.064:
         return _WARM_UP
-    if progress < 0.48:
+    if progress < 0.40:
         return _MAIN
-    return _FINISH if progress < 0.8 else _LONG
+    return _FINISH if progress < 0.55 else _LONG
 
 
 def _clip(bank: PictureBank, rng: np.random.Generator, frames: int, size: int) -> Tensor:
