@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from framepack.models.parts import ComponentSource
@@ -89,10 +88,3 @@ def write_recipe(folder: Path) -> None:
 def size_in_mb(folder: Path) -> float:
     """Megabytes (10^6 bytes) of all weight files of an exported model."""
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
-
-
-def average_weights(checkpoint: Path, module: str) -> Weights:
-    """The moving average of a module in a training checkpoint."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    weights: Weights = state["ema"][module]
-    return weights

@@ -21,7 +21,9 @@ from framepack.training.tiny.captions import corpus
 from framepack.training.tiny.components import LATENT_CHANNELS, TextTokenizers, build_tokenizers
 from framepack.training.tiny.data import PictureBank
 from framepack.training.tiny.export import export_model, size_in_mb
+from framepack.training.tiny.following import measure_following
 from framepack.training.tiny.latent_space import LatentSpace, fit_latent_space
+from framepack.training.tiny.samples import Layout
 from framepack.training.tiny.sheets import reconstruction_sheet, sample_sheet
 from framepack.training.tiny.train_transformer import TransformerTrainer
 from framepack.training.tiny.train_vae import VaeTrainer
@@ -215,9 +217,24 @@ class Recipe:
                         path,
                         seed=self.plan.seed + 1,
                     )
+                    followed = self._followed(trainer)
                 logger.info("%s: %.1f dB", path, decibels)
+                self._on_log("transformer", {"step": row["step"], **followed})
 
         return trainer.run.run(trainer.train_step, minutes=minutes, on_log=log)
+
+    def _followed(self, trainer: TransformerTrainer) -> dict[str, float]:
+        """Share of camera words followed, small and at the default size."""
+        return {
+            f"followed at {size} px": measure_following(
+                trainer.transformer,
+                trainer.conditioner,
+                trainer.samples,
+                Layout(False, 0, 0, size, size, with_end=False),
+                seed=self.plan.seed + 1,
+            ).followed
+            for size in (64, 128)
+        }
 
     def _latent_space(self) -> LatentSpace:
         path = self.run_dir / "latent_space.safetensors"

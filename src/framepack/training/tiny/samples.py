@@ -6,6 +6,7 @@ what happens in the clip, the caption and the history differ from example to exa
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
-from framepack.training.tiny.captions import camera_caption, dissolve_caption, sprite_caption
+from framepack.training.tiny.captions import (
+    CAMERA_PHRASES,
+    camera_caption,
+    dissolve_caption,
+    sprite_caption,
+)
 from framepack.training.tiny.components import VISION_SIZE_PX
 from framepack.training.tiny.curriculum import Lesson
 from framepack.training.tiny.data import PictureBank, seeded
@@ -93,6 +99,19 @@ class _Scene:
     end: Tensor | None = None
 
 
+class _Example(NamedTuple):
+    """The fields of a ``Batch``, of one example."""
+
+    latents: Tensor
+    start: Tensor
+    history_1x: Tensor
+    history_2x: Tensor
+    history_4x: Tensor
+    vision: Tensor
+    vision_end: Tensor | None
+    caption: str
+
+
 def _pick(rng: np.random.Generator, weights: dict[int, float], most: int) -> int:
     numbers = [number for number in weights if number <= most]
     chances = np.array([weights[number] for number in numbers])
@@ -131,26 +150,29 @@ class SampleMaker:
         rng = seeded(seed, "layout", step)
         layout = choose_layout(rng, lesson)
         small = (layout.height, layout.width) in SMALL_SIZES
-        examples = [self._example(rng, layout, lesson) for _ in range(size * 4 if small else size)]
-        columns = list(zip(*examples, strict=True))
-        latents, start, one, two, four, vision = (torch.stack(c) for c in columns[:6])
-        ends = columns[6]
-        vision_end = torch.stack(ends) if layout.with_end else None
-        captions = [str(text) for text in columns[7]]
-        return Batch(layout, latents, start, one, two, four, vision, vision_end, captions)
+        count = size * 4 if small else size
+        return _stack(layout, [self._example(rng, layout, lesson) for _ in range(count)])
 
-    def _example(
-        self, rng: np.random.Generator, layout: Layout, lesson: Lesson
-    ) -> tuple[object, ...]:
+    def camera_moves(self, rng: np.random.Generator, layout: Layout, motions: list[str]) -> Batch:
+        """One picture moved in several ways, under the plainest captions."""
+        picture = self._picture(rng, layout)
+        scenes = [_camera_scene(picture, motion, CAMERA_PHRASES[motion][0]) for motion in motions]
+        return _stack(layout, [self._shown(rng, layout, scene) for scene in scenes])
+
+    def _example(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Example:
         scene = self._scene(rng, layout, lesson)
+        example = self._shown(rng, layout, scene)
+        return example._replace(caption="") if rng.random() < 0.1 else example
+
+    def _shown(self, rng: np.random.Generator, layout: Layout, scene: _Scene) -> _Example:
+        """What the transformer gets to see of a scene."""
         start = self._space.encode_picture(scene.start)
         first = 1 + WINDOW * layout.section
         latents = self._latents(scene, first, WINDOW)
         one, two, four = self._history(rng, scene, layout, start)
         vision = _vision_input(scene.start)
         vision_end = _vision_input(scene.end) if scene.end is not None else None
-        caption = "" if rng.random() < 0.1 else scene.caption
-        return latents, start, one, two, four, vision, vision_end, caption
+        return _Example(latents, start, one, two, four, vision, vision_end, scene.caption)
 
     def _latents(self, scene: _Scene, first: int, count: int) -> Tensor:
         """Latent frames ``first``... of a scene; latent j >= 1 holds frames 4j-3 to 4j."""
@@ -205,11 +227,7 @@ class SampleMaker:
             return self._sprite_scene(rng, layout)
         picture = self._picture(rng, layout)
         motion = str(rng.choice(list(CAMERA_MOTIONS)))
-        return _Scene(
-            lambda frames: camera_clip(picture, motion, frames),
-            camera_caption(rng, motion, plain=lesson.plain),
-            picture,
-        )
+        return _camera_scene(picture, motion, camera_caption(rng, motion, plain=lesson.plain))
 
     def _sprite_scene(self, rng: np.random.Generator, layout: Layout) -> _Scene:
         height, width = layout.height, layout.width
@@ -238,12 +256,27 @@ class SampleMaker:
         motion = str(rng.choice(list(CAMERA_MOTIONS)))
         final = torch.tensor([num_frames - 1], device=self._device)
         caption = camera_caption(rng, motion, plain=lesson.plain) if rng.random() < 0.6 else ""
-        return _Scene(
-            lambda frames: camera_clip(picture, motion, frames),
-            caption,
-            picture,
-            camera_clip(picture, motion, final)[0],
-        )
+        end = camera_clip(picture, motion, final)[0]
+        return _camera_scene(picture, motion, caption, end)
+
+
+def _camera_scene(picture: Tensor, motion: str, caption: str, end: Tensor | None = None) -> _Scene:
+    return _Scene(lambda frames: camera_clip(picture, motion, frames), caption, picture, end)
+
+
+def _stack(layout: Layout, examples: list[_Example]) -> Batch:
+    ends = [example.vision_end for example in examples if example.vision_end is not None]
+    return Batch(
+        layout,
+        latents=torch.stack([example.latents for example in examples]),
+        start=torch.stack([example.start for example in examples]),
+        history_1x=torch.stack([example.history_1x for example in examples]),
+        history_2x=torch.stack([example.history_2x for example in examples]),
+        history_4x=torch.stack([example.history_4x for example in examples]),
+        vision=torch.stack([example.vision for example in examples]),
+        vision_end=torch.stack(ends) if ends else None,
+        captions=[example.caption for example in examples],
+    )
 
 
 def _vision_input(picture: Tensor) -> Tensor:
