@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -236,6 +237,9 @@ def main(arguments: list[str]) -> int:
         return run_tests(arguments[1:])
     if command in ("-h", "--help"):
         print((__doc__ or "").split("\n\n")[1] + "\n")
+    # Hints name commands as they were typed here; framepack itself is not on PATH.
+    own_path = subprocess.list2cmdline([sys.argv[0]]) if WINDOWS else shlex.quote(sys.argv[0])
+    os.environ["FRAMEPACK_PROGRAM"] = f"{'py' if WINDOWS else 'python3'} {own_path}"
     # -P keeps the current folder off sys.path: a torch.py lying there is not imported.
     return hand_over([str(venv_python()), "-P", "-m", "framepack", *(arguments or ["--help"])])
 

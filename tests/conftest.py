@@ -7,13 +7,16 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # Libraries read these while they are imported, so they are set before any test module is.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _HOME = Path(tempfile.mkdtemp(prefix="framepack-tests-"))
 for _name in [name for name in os.environ if name.startswith("FRAMEPACK_")]:
     del os.environ[_name]
@@ -79,6 +82,20 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEPACK_SETTINGS", str(settings))
     monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path / "outputs"))
     monkeypatch.setenv("LOCAL_MODELS_DIR", str(tmp_path / "models"))
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections that leave this machine."""
+    connect = socket.socket.connect
+
+    def guarded(this: socket.socket, address: Any) -> None:
+        outside = this.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK
+        if outside:
+            raise AssertionError(f"a test wants to connect to {address}")
+        connect(this, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framepack.domain.errors import FramePackError
+from framepack.domain.errors import FramePackError, InvalidRequest
 from framepack.domain.events import Event, Finished, Planned, Statistics
 from framepack.domain.plan import Plan, make_plan
 from framepack.domain.request import GenerationRequest
@@ -81,6 +81,36 @@ class Inspection:
         values = self.document.get("request")
         return GenerationRequest.parse(**values) if isinstance(values, dict) else None
 
+    def restore(self, folder: StrPath) -> GenerationRequest:
+        """Write the pictures that travel in the file; return the request that names them.
+
+        ``request`` names pictures as they were called where the video was made; this one can be
+        generated again anywhere.
+
+        Args:
+            folder: where ``NAME.image.png`` and ``NAME.end_image.png`` are written; made if
+                it does not exist.
+
+        Raises:
+            InvalidRequest: the file carries no request, or the folder cannot be written.
+        """
+        from framepack.media.video import read_pictures
+
+        request = self.request
+        if request is None:
+            raise InvalidRequest(f"{self.path} carries no request; it cannot be made again")
+        kept = {}
+        pictures = read_pictures(self.document)
+        for name in sorted({"image", "end_image"} & set(pictures)):
+            path = Path(folder) / f"{self.path.stem}.{name}.png"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pictures[name].save(path)
+            except OSError as error:
+                raise InvalidRequest(f"cannot write {path}: {error.strerror or error}") from error
+            kept[name] = path
+        return GenerationRequest.parse(**{**request.model_dump(), **kept})
+
 
 def plan(
     request: GenerationRequest | None = None, *, settings: Settings | None = None, **fields: Any
@@ -146,7 +176,7 @@ def stream(
         embed: put request, hashes, statistics and input pictures into the file.
         thumbnail: write ``NAME.thumb.jpg`` beside the video.
         settings: settings of this machine; read from file and environment when None.
-        components: networks that are loaded already; they must be the request's model.
+        components: networks that are loaded already; the request may leave the model out.
         fields: fields of ``GenerationRequest``; they override those of ``request``.
 
     Raises:
@@ -159,7 +189,9 @@ def stream(
     settings = settings or Settings.load()
     asked = _request(request, fields)
     check_output_writable(output)
-    decided, spec = _plan(asked, settings)
+    if components is not None:
+        asked = _of_components(asked, components)
+    decided, spec = _plan(asked, settings, ask_torch=True)
     pictures = _load_pictures(decided)
     load = _loader(spec, settings, components)
 
@@ -171,7 +203,7 @@ def stream(
         thumbnail=thumbnail,
         keep_run=settings.keep_runs if keep_run is None else keep_run,
     )
-    directory = Path(run_dir) if run_dir is not None else _new_run_dir(settings, delivery.path)
+    directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, delivery.path)
     workspace = Workspace.create(directory, decided, delivery, pictures)
     return _events(workspace, load, is_new=True)
 
@@ -254,21 +286,33 @@ def inspect(path: StrPath) -> Inspection:
     return Inspection(Path(path), probe(path), document)
 
 
-def find_model(request: GenerationRequest, settings: Settings) -> tuple[ModelSpec, str | None]:
+def find_model(
+    request: GenerationRequest, settings: Settings, *, ask_torch: bool = False
+) -> tuple[ModelSpec, str | None]:
     """Return the model a request means, and a line for people if it names none.
+
+    Args:
+        request: names a model, or leaves the choice to what this machine has.
+        settings: of this machine.
+        ask_torch: let torch confirm the accelerator where the choice hangs on it. Without it
+            torch is not imported, and a card that torch cannot use may be believed in.
 
     Raises:
         InvalidRequest: unknown model or variant, or the two contradict each other.
     """
     if request.model is not None:
         return resolve_spec(request.model, request.variant), None
-    from framepack.pipeline.device import choose_device
+    from framepack.pipeline.hardware import may_run_published
     from framepack.weights.locate import are_weights_present
 
+    weights_present = are_weights_present(PRESETS[checkpoint_for(request.variant)], settings)
+    has_accelerator = may_run_published(settings)
+    if ask_torch and has_accelerator and weights_present:
+        from framepack.pipeline.device import choose_device
+
+        has_accelerator = choose_device(settings.device).type != "cpu"
     choice = choose_model(
-        request.variant,
-        has_accelerator=choose_device(settings.device).type != "cpu",
-        weights_present=are_weights_present(PRESETS[checkpoint_for(request.variant)], settings),
+        request.variant, has_accelerator=has_accelerator, weights_present=weights_present
     )
     return resolve_spec(choice.model, request.variant), choice.line
 
@@ -281,9 +325,42 @@ def _request(request: GenerationRequest | None, fields: dict[str, Any]) -> Gener
     return GenerationRequest.parse(**{**dict(request), **fields})
 
 
-def _plan(request: GenerationRequest, settings: Settings) -> tuple[Plan, ModelSpec]:
-    spec, line = find_model(request, settings)
-    decided = make_plan(
+def _of_components(request: GenerationRequest, components: "Components") -> GenerationRequest:
+    """The request, made with the networks that are loaded."""
+    loaded = components.spec.key
+    if request.model is None:
+        return GenerationRequest.parse(**{**dict(request), "model": loaded})
+    wanted = resolve_spec(request.model, request.variant).key
+    if wanted != loaded:
+        raise InvalidRequest(
+            f"the request names model {wanted}, but the components are of {loaded}; leave the "
+            "model out, or load its components"
+        )
+    return request
+
+
+def _plan(
+    request: GenerationRequest, settings: Settings, *, ask_torch: bool = False
+) -> tuple[Plan, ModelSpec]:
+    spec, line = find_model(request, settings, ask_torch=ask_torch)
+    decided = decide(request, spec)
+    if line is not None:
+        decided = decided.model_copy(update={"notes": (line, *decided.notes)})
+    return decided, spec
+
+
+def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = False) -> Plan:
+    """Decide everything about a video by a model; a damaged picture is found here.
+
+    Args:
+        request: what is asked.
+        spec: the model.
+        allow_empty: let prompt and picture be missing.
+
+    Raises:
+        InvalidRequest: request, pictures and model do not fit together.
+    """
+    return make_plan(
         request,
         model=spec.key,
         geometry=spec.geometry,
@@ -291,10 +368,8 @@ def _plan(request: GenerationRequest, settings: Settings) -> tuple[Plan, ModelSp
         variants=spec.variants,
         image_size=_image_size(request.image),
         end_image_size=_image_size(request.end_image),
+        allow_empty=allow_empty,
     )
-    if line is not None:
-        decided = decided.model_copy(update={"notes": (line, *decided.notes)})
-    return decided, spec
 
 
 def _image_size(path: Path | None) -> tuple[int, int] | None:
@@ -330,8 +405,8 @@ def _loader(
     return lambda: load_components(spec, settings, preload=needed)
 
 
-def _new_run_dir(settings: Settings, output: Path) -> Path:
-    """Return a name, not used before, for a run in the outputs folder."""
+def new_run_dir(settings: Settings, output: Path) -> Path:
+    """Return a name, not used before, for the directory of a run in the outputs folder."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return settings.outputs_dir / "runs" / f"{stamp}-{output.stem[:40]}-{secrets.token_hex(3)}"
 

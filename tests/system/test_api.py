@@ -13,9 +13,6 @@ from framepack.domain.events import Planned
 from framepack.domain.plan import Plan
 from framepack.pipeline.components import Components
 
-VARIANTS = ("bi-directional", "forward-only")
-
-
 # --- the Python face itself ---
 
 
@@ -103,3 +100,12 @@ def test_the_first_event_is_the_plan(tmp_path: Path, components: Components) -> 
     first = next(iter(events))
     assert isinstance(first, Planned)
     assert Plan.model_validate(first.plan).num_frames == 9
+
+
+def test_loaded_components_are_the_model(tmp_path: Path, components: Components) -> None:
+    fields = {**SMALL, "duration_s": seconds(9), "components": components}
+    result = framepack.generate(output=tmp_path / "out.mp4", **{**fields, "model": None})
+    assert result.plan.model == "tiny"
+    with pytest.raises(framepack.InvalidRequest, match="model i2v, but the components are of tiny"):
+        framepack.stream(output=tmp_path / "other.mp4", **{**fields, "model": "i2v"})
+    assert not (tmp_path / "other.mp4").exists()

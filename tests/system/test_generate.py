@@ -188,15 +188,10 @@ def test_the_file_says_how_it_was_made(
 def test_a_video_can_be_repeated_from_its_file(
     tmp_path: Path, components: Components, picture: Path
 ) -> None:
-    from framepack.media.video import read_pictures
-
     first = make_video(tmp_path, components, image=picture, duration_s=seconds(13))
-    inspection = framepack.inspect(first.path)
-    kept = tmp_path / "kept.png"
-    read_pictures(inspection.document)["image"].save(kept)
-    again = framepack.generate(
-        inspection.request, image=kept, output=tmp_path / "again.mp4", components=components
-    )
+    picture.unlink()
+    request = framepack.inspect(first.path).restore(tmp_path / "pictures")
+    again = framepack.generate(request, output=tmp_path / "again.mp4", components=components)
     np.testing.assert_array_equal(frames_of(again.path), frames_of(first.path))
 
 
@@ -211,8 +206,26 @@ def test_nothing_is_embedded_when_asked_not_to(tmp_path: Path, components: Compo
     )
     assert framepack.inspect(result.path).document == {}
     assert framepack.inspect(result.path).request is None
+    with pytest.raises(framepack.InvalidRequest, match="carries no request"):
+        framepack.inspect(result.path).restore(tmp_path)
     assert result.thumbnail is None
     assert not list(tmp_path.glob("*.jpg"))
+
+
+def test_without_metadata_the_same_request_gives_the_same_bytes(
+    tmp_path: Path, components: Components
+) -> None:
+    files = []
+    for name in ("a.mp4", "b.mp4"):
+        framepack.generate(
+            **SMALL,
+            duration_s=seconds(13),
+            output=tmp_path / name,
+            components=components,
+            embed=False,
+        )
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
 
 
 def test_a_thumbnail_stands_beside_the_video(tmp_path: Path, components: Components) -> None:

@@ -247,6 +247,50 @@ def test_stamp_cut_short_counts_as_none(venv: Path) -> None:
     assert not run.is_set_up([], "")
 
 
+def test_a_set_up_cut_short_is_not_taken_for_a_finished_one(
+    venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.STAMP.write_text(json.dumps({"key": ["of before"], "extras": ["docs"], "torch": ["cpu"]}))
+    asked: list[tuple[list[str], str]] = []
+
+    def cut_short(extras: list[str], build: str) -> None:
+        asked.append((extras, build))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(install, "make_venv", lambda: None)
+    monkeypatch.setattr(install, "install", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        run.set_up(["test"], "")
+    assert asked == [(["docs", "test"], "cpu")]  # what was there before stays
+    assert not run.STAMP.exists()
+    assert not run.is_set_up([], "")
+
+
+def test_a_finished_set_up_is_not_done_again(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(install, "make_venv", lambda: None)
+    monkeypatch.setattr(
+        install, "install", lambda extras, build: asked.append((list(extras), build))
+    )
+    for _ in range(2):
+        run.set_up(["test"], "cpu")
+    assert asked == [(["test"], "cpu")]
+    assert run.is_set_up(["test"], "cpu")
+
+
+def test_setup_installs_what_it_is_told_and_stops(
+    venv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(install, "make_venv", lambda: None)
+    monkeypatch.setattr(
+        install, "install", lambda extras, build: asked.append((list(extras), build))
+    )
+    assert run.main(["setup", "--torch", "cu126", "--extras", "docs,dev"]) == 0
+    assert asked == [(["dev", "docs"], "cu126")]
+    assert "ready" in capsys.readouterr().err
+
+
 def test_packages_cut_off_by_an_interruption_are_installed_again(venv: Path) -> None:
     whole = add_package(venv, "numpy-2.4.6")
     cut_off = add_package(venv, "scipy-1.17.1", record=False)

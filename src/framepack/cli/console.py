@@ -1,6 +1,8 @@
 """What is written to the terminal: results to standard output, all else to standard error."""
 
 import json
+import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ def make_output_safe() -> None:
 
 def write(text: str) -> None:
     """Write a result line to standard output."""
-    print(text, flush=True)
+    print(_as_started(text), flush=True)
 
 
 def write_json(document: Any, *, indent: int | None = None) -> None:
@@ -30,7 +32,15 @@ def write_json(document: Any, *, indent: int | None = None) -> None:
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(_as_started(text), file=sys.stderr, flush=True)
+
+
+def _as_started(text: str) -> str:
+    """Name the commands in a hint as they must be typed: ``run.py`` says how it was started."""
+    program = os.environ.get("FRAMEPACK_PROGRAM")
+    if not program:
+        return text
+    return re.sub(r"(`|with: )framepack (?=[a-z])", lambda found: f"{found[1]}{program} ", text)
 
 
 def one_line(text: str) -> str:

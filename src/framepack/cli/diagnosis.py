@@ -3,17 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from framepack.cli.hardware import Card
 from framepack.cli.machine import Compute, Folder, Machine, ModelFiles
+from framepack.pipeline.hardware import PUBLISHED_MEMORY_GB, Card
 
-__all__ = ["PUBLISHED_MEMORY_GB", "Finding", "diagnose"]
+__all__ = ["Finding", "diagnose"]
 
 Level = Literal["good", "note", "problem"]
 
-# The networks take turns on the device; the transformer, 25.7 GB in bf16, must fit with its
-# working memory. Files: transformer 25.7, Llama 16.1, SigLIP 0.9, VAE 0.5, CLIP 0.2.
-PUBLISHED_MEMORY_GB = 30.0
-"""Memory that the published 13B checkpoints need on the device they run on, GB."""
+# Files: transformer 25.7, Llama 16.1, SigLIP 0.9, VAE 0.5, CLIP 0.2.
 PUBLISHED_DISK_GB = 45.0
 """Free disk that their download needs, GB."""
 

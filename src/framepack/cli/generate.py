@@ -46,7 +46,8 @@ def command(
     Prints the path of the video; with --json one event per line. Ctrl-C stops within one
     step and keeps what `resume` needs.
     """
-    from framepack.cli.asked import Asked, new_output, new_run_dir
+    from framepack.api import new_run_dir
+    from framepack.cli.asked import Asked, new_output
     from framepack.domain.settings import Settings
 
     settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)

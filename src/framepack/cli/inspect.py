@@ -39,7 +39,7 @@ def inspection_document(found: "Inspection") -> dict[str, Any]:
     """Everything known about the video, with the pictures' names for their contents."""
     info = found.info
     document = dict(found.document)
-    document["pictures"] = sorted(document.get("pictures") or {})
+    document["pictures"] = sorted(_mapping(document, "pictures"))
     video = {
         "path": str(found.path),
         "width": info.width,

@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 
 import framepack
-from framepack.cli.hardware import Card, find_cards, torch_build
 from framepack.domain.errors import CheckpointError, MissingWeights
 from framepack.domain.settings import Settings, settings_path
 from framepack.models.spec import PRESETS, ModelSpec
+from framepack.pipeline.hardware import Card, find_cards, torch_build
 
 __all__ = ["Compute", "Folder", "Machine", "ModelFiles", "examine"]
 

@@ -10,7 +10,7 @@ from framepack.cli.console import say
 from framepack.cli.progress import choose_display
 from framepack.cli.stop import CANCELLED, StopRequest
 from framepack.domain.errors import FramePackError
-from framepack.domain.events import Event, Finished, StageStarted
+from framepack.domain.events import Event, Finished, Planned, StageStarted
 
 __all__ = ["run"]
 
@@ -42,13 +42,15 @@ def run(
     """
     with StopRequest() as stop:
         try:
-            if _finishes(begin(), stop, as_json=as_json, quiet=quiet):
+            if _finishes(begin(), directory, stop, as_json=as_json, quiet=quiet):
                 return 0
         except KeyboardInterrupt:
             pass
+        except FramePackError as error:
+            raise _with_way_on(error, directory) from error
         except (RuntimeError, MemoryError) as error:
             if _is_out_of_memory(error):
-                raise FramePackError(_advice(error)) from error
+                raise _with_way_on(FramePackError(_advice(error)), directory) from error
             raise
     if (directory / "run.json").is_file():
         kept = _keep_partial(directory) if keep_partial else ""
@@ -58,22 +60,39 @@ def run(
     return CANCELLED
 
 
+def _with_way_on(error: FramePackError, directory: Path) -> FramePackError:
+    """The error with the command that goes on, where something was computed."""
+    if not (directory / "run.json").is_file() or "framepack resume" in str(error):
+        return error
+    way_on = f"what is finished is kept, go on with: framepack resume {_quoted(directory)}"
+    longer = FramePackError(f"{error}; {way_on}")
+    longer.exit_code = error.exit_code
+    return longer
+
+
 def _keep_partial(directory: Path) -> str:
     """Write what is finished; return the sentence that says so."""
     from framepack.api import save_partial
 
-    number = save_partial(directory)
+    try:
+        number = save_partial(directory)
+    except FramePackError as error:
+        return f"There is no partial video: {error}. "
     if number == 0:
         return "No section was finished, so there is no video yet. "
     return f"The video has the {number} frames that were finished. "
 
 
-def _finishes(events: Iterator[Event], stop: StopRequest, *, as_json: bool, quiet: bool) -> bool:
+def _finishes(
+    events: Iterator[Event], directory: Path, stop: StopRequest, *, as_json: bool, quiet: bool
+) -> bool:
     """Show events until the last one, or until a stop is asked for and costs little."""
     try:
         with choose_display(as_json=as_json, quiet=quiet) as display:
             for event in events:
                 display.show(event)
+                if isinstance(event, Planned) and not quiet:  # a killed process says nothing more
+                    say(f"If it is killed, go on with: framepack resume {_quoted(directory)}")
                 if isinstance(event, Finished):
                     return True
                 stage = event.stage if isinstance(event, StageStarted) else None

@@ -15,7 +15,7 @@ from framepack.domain.buckets import bucket_size
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
 from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
-from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant
+from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant, explain
 from framepack.domain.schedule import (
     generated_frames,
     nearest_sections,
@@ -366,7 +366,10 @@ def _resolve(
         "width": width,
         "height": height,
     }
-    return ResolvedRequest.model_validate(filled | given | decided)
+    try:
+        return ResolvedRequest.model_validate(filled | given | decided)
+    except ValidationError as error:  # a default of the model's recipe
+        raise InvalidRequest(f"model {model}: {explain(error)}") from error
 
 
 def _sections(

@@ -43,7 +43,7 @@ def nearest_sections(num_frames: int, window: int, *, has_start: bool, stride: i
 
 
 def official_sections(duration_s: float, fps: float, window: int, *, stride: int = 4) -> int:
-    """Sections that the original program makes of a duration (it always counts 30 frames/s).
+    """Sections that the original program makes of a duration; it knows 30 frames/s only.
 
     Source: official demo; Python's ``round`` takes halves to the even number, so 3 s gives 2.
     """

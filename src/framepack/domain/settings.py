@@ -1,8 +1,8 @@
 """Settings of this machine: one TOML file, the environment, and flags, in rising order.
 
-This is the only place that reads the environment. ``FRAMEPACK_<FIELD>`` sets any field;
-``OUTPUTS_DIR``, ``LOCAL_MODELS_DIR``, ``HF_HOME``, ``HF_HUB_CACHE`` and ``HF_HUB_OFFLINE`` are
-honoured as other programs do.
+This is the only place that reads settings from the environment. ``FRAMEPACK_<FIELD>`` sets any
+field; ``OUTPUTS_DIR``, ``LOCAL_MODELS_DIR``, ``HF_HOME``, ``HF_HUB_CACHE`` and
+``HF_HUB_OFFLINE`` are honoured as other programs do.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from platformdirs import user_config_path
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -116,6 +116,12 @@ class Settings(BaseSettings):
         title="Keep run directories",
         description="Keep a run's directory after its video is written.",
     )
+
+    @field_validator("outputs_dir", "models_dir", "hf_home", "hf_hub_cache")
+    @classmethod
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        """A shell expands ``~``; the settings file has none."""
+        return path.expanduser() if path is not None else None
 
     @property
     def hub_cache(self) -> Path:

@@ -133,7 +133,7 @@ def fit_image(image: Image.Image, width: int, height: int) -> Image.Image:
     Lanczos, the scaled size rounded to whole pixels, and crop edges on half pixels rounded
     half to even. A picture that has the size already comes back untouched.
 
-    Source: resize_and_center_crop of the official implementation (NUMERICS "Bucket").
+    Source: resize_and_center_crop of the official implementation.
     """
     if image.size == (width, height):
         return image
@@ -173,7 +173,7 @@ def to_frames(pixels: "Tensor") -> npt.NDArray[np.uint8]:
     Returns:
         [T, H, W, 3], uint8; the fraction is cut off, not rounded, as the official code does.
 
-    Source: NUMERICS "MP4".
+    Source: save_bcthw_as_mp4 of the official implementation.
     """
     import torch
 

@@ -72,7 +72,8 @@ def read_metadata(path: StrPath) -> dict[str, Any]:
         document = json.loads(read_tags(path).get("comment", ""))
     except (ValueError, RecursionError):
         return {}  # somebody else's comment
-    return document if isinstance(document, dict) else {}
+    ours = isinstance(document, dict) and document.get("program") == "framepack"
+    return document if ours else {}
 
 
 def read_tags(path: StrPath) -> dict[str, str]:

@@ -36,6 +36,9 @@ RECIPE_NAME = "recipe.toml"
 """Name of the recipe inside a model folder."""
 
 
+_TIERS = ("1x", "2x", "4x")  # those with a patch embedder of their own
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -57,8 +60,6 @@ class _Defaults(_Table):
 class _Geometry(_Table):
     min_size: int = Field(0, ge=16)
     max_size: int = Field(0, ge=16)
-    spatial_stride: int = Field(0, ge=1)
-    temporal_stride: int = Field(0, ge=1)
     size_multiple: int = Field(0, ge=1)
     layout: str = ""
     trained_padding: int | None = Field(None, ge=0)
@@ -141,7 +142,8 @@ def recipe_text(spec: ModelSpec, folder: Path | None = None) -> str:
         folder: where the recipe will lie; local components inside it are written relative to it.
     """
     geometry = asdict(spec.geometry) | {"layout": spec.geometry.layout.notation}
-    geometry = {key: value for key, value in geometry.items() if value is not None}
+    known = _Geometry.model_fields
+    geometry = {k: v for k, v in geometry.items() if k in known and v is not None}
     tables: dict[str, Mapping[str, object]] = {
         "components": {name: _written(source, folder) for name, source in spec.sources.items()},
         "defaults": asdict(spec.defaults),
@@ -162,7 +164,7 @@ def _compose(path: Path, recipe: _Recipe, base: ModelSpec) -> ModelSpec:
         defaults["variant"] = variants[0]
     geometry = recipe.geometry.given()
     if "layout" in geometry:
-        geometry["layout"] = PackingLayout.parse(geometry["layout"])
+        geometry["layout"] = _layout(path, geometry["layout"])
     return replace(
         base,
         key=str(path),
@@ -173,6 +175,16 @@ def _compose(path: Path, recipe: _Recipe, base: ModelSpec) -> ModelSpec:
         defaults=replace(base.defaults, **defaults),
         prompt_template=replace(base.prompt_template, **recipe.prompt.given()),
     )
+
+
+def _layout(path: Path, notation: str) -> PackingLayout:
+    layout = PackingLayout.parse(notation)
+    if foreign := [tier.name for tier in layout.tiers if tier.name not in _TIERS]:
+        raise InvalidRequest(
+            f"recipe {path}: layout {notation!r} has a tier of {foreign[0]}; the network takes "
+            f"{', '.join(_TIERS)}"
+        )
+    return layout
 
 
 def _sources(

@@ -22,8 +22,8 @@ __all__ = ["load_tensors", "save_tensors", "write_json"]
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document durably."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    """Write a JSON document durably; in ASCII, because a path may be no valid UTF-8."""
+    text = json.dumps(document, indent=2)
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -31,7 +31,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
     """Write tensors and a JSON document about them durably, in one safetensors file."""
     on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(document, ensure_ascii=False)
+    text = json.dumps(document)
     metadata = {"document": text, "sha256": _digest(on_host, text)}
     with atomic_file(path) as part:
         save_file(on_host, part, metadata=metadata)
@@ -46,7 +46,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: a tensor of the file itself keeps it mapped, and Windows then refuses to
+            # replace or delete it.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         text = metadata["document"]
         if metadata["sha256"] != _digest(tensors, text):
             raise ValueError("its content does not match its checksum")

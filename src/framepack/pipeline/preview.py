@@ -1,15 +1,19 @@
 """Show a section while it takes shape: its latent frames as colours, side by side."""
 
+import logging
 import time
 from pathlib import Path
 
 from PIL import Image
 
+from framepack.domain.errors import WorkspaceError
 from framepack.media.files import atomic_file
 from framepack.models.autoencoder import LatentPreview
 from framepack.sampling.solvers import StepState
 
 __all__ = ["PreviewWriter"]
+
+logger = logging.getLogger(__name__)
 
 _INTERVAL_S = 0.5  # people see no more, and fast steps would be slowed down
 
@@ -33,7 +37,11 @@ class PreviewWriter:
         if self._colours is None or now - self._written_s < _INTERVAL_S:
             return None
         strip = Image.fromarray(self._colours.strip(state.x0))
-        with atomic_file(self._path) as part:
-            strip.save(part, "WEBP", quality=80)
         self._written_s = now
+        try:
+            with atomic_file(self._path) as part:
+                strip.save(part, "WEBP", quality=80)
+        except WorkspaceError as error:  # a viewer holds it open, say: no reason to end a run
+            logger.warning("no preview: %s", error)
+            return None
         return str(self._path)

@@ -14,7 +14,6 @@ one step, so a run killed at any moment continues from its last finished section
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from framepack.pipeline.conditions import Conditions, Pictures
 from framepack.pipeline.decode import Seam
 from framepack.pipeline.durable import load_tensors, save_tensors, write_json
 from framepack.pipeline.history import LatentHistory
+from framepack.pipeline.run_files import delete_run_files, foreign_file
 from framepack.pipeline.run_lock import RunLock
 from framepack.weights.hashing import sha256_file
 
@@ -44,15 +44,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 """Version of the directory's layout; a change makes older runs unreadable, with a message."""
 
-_CONTENTS = {
-    "run.json",
-    "inputs",
-    "conditions.safetensors",
-    "state.safetensors",
-    "segments",
-    "preview.webp",
-    "lock",
-}
 _BYTES_PER_PIXEL = 0.25  # generous for H.264 at crf 16; noise-like video needs most of it
 _RESERVE_BYTES = 64e6
 
@@ -369,15 +360,7 @@ class Workspace:
     def remove(self) -> None:
         """Delete the run: its own files, and the directory if nothing else is in it."""
         self._lock.release()
-        for path in [entry for entry in self.directory.iterdir() if _is_ours(entry.name)]:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        try:
-            self.directory.rmdir()
-        except OSError as error:
-            logger.warning("%s was not removed: %s", self.directory, error)
+        delete_run_files(self.directory)
 
     def _picture(self, name: str) -> Image.Image | None:
         path = self.directory / "inputs" / f"{name}.png"
@@ -401,22 +384,14 @@ def _check_is_ours(directory: Path) -> None:
     Raises:
         InvalidRequest: names one of them.
     """
-    if not directory.exists():
-        return
-    if not directory.is_dir():
+    if directory.exists() and not directory.is_dir():
         raise InvalidRequest(f"run directory {directory} is a file; name another one")
-    foreign = sorted(entry.name for entry in directory.iterdir() if not _is_ours(entry.name))
-    if foreign:
+    foreign = foreign_file(directory)
+    if foreign is not None:
         raise InvalidRequest(
-            f"run directory {directory} holds other files ({foreign[0]}); name a new directory"
+            f"run directory {directory} holds other files "
+            f"({foreign.relative_to(directory)}); name a new directory"
         )
-
-
-def _is_ours(name: str) -> bool:
-    """Whether a run directory holds a file of this name, or held it half written."""
-    half_written = name.startswith(".") and name.endswith(".part")
-    # safetensors writes to a name of its own first, and a killed process leaves it behind.
-    return name in _CONTENTS or half_written or re.fullmatch(r"\.tmp\w{6}", name) is not None
 
 
 def check_free_space(plan: Plan, directory: Path, output: Path) -> None:

@@ -23,7 +23,7 @@ def require_licence(licence: Licence | None, settings: Settings) -> None:
     if not settings.accept_licence:
         raise LicenceNotAccepted(
             f"these weights come under the {licence.name}, {licence.url}; read it "
-            "(`framepack models licence` sums it up) and repeat with --accept-license"
+            "(`framepack models licence MODEL` sums it up) and repeat with --accept-license"
         )
     record_licence(licence)
 

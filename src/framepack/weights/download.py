@@ -312,14 +312,19 @@ def _fetch(
     else:
         tally.fetched_bytes += file.num_bytes
     # Small files come this way; a large one is found in place, checked and entered in the cache.
-    hf_hub_download(
-        file.repo,
-        file.path,
-        revision=plan.revision,
-        endpoint=endpoint,
-        cache_dir=settings.hub_cache,
-        local_dir=settings.models_dir / file.repo if settings.models_dir else None,
+    found = Path(
+        hf_hub_download(
+            file.repo,
+            file.path,
+            revision=plan.revision,
+            endpoint=endpoint,
+            cache_dir=settings.hub_cache,
+            local_dir=settings.models_dir / file.repo if settings.models_dir else None,
+        )
     )
+    blob = _blob(file, settings)
+    if blob is not None and blob.is_file() and not found.is_symlink():
+        blob.replace(found)  # Windows without symbolic links: the cache has made a copy
 
 
 def _fetch_large(
@@ -330,10 +335,8 @@ def _fetch_large(
     endpoint: str | None,
 ) -> None:
     """Continue or begin a large file. The hub client itself would begin again after a stop."""
-    if settings.models_dir is not None:
-        target = settings.models_dir / file.repo / file.path
-    else:
-        target = _storage(file.repo, settings) / "blobs" / str(file.sha256)
+    models_dir = settings.models_dir
+    target = _blob(file, settings) or (models_dir or Path()) / file.repo / file.path
     if target.is_file():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -397,6 +400,13 @@ def _discard(path: Path) -> None:
     target = path.resolve()
     path.unlink(missing_ok=True)
     target.unlink(missing_ok=True)
+
+
+def _blob(file: RemoteFile, settings: Settings) -> Path | None:
+    """Where the hub cache keeps a large file's content; None in a models folder."""
+    if settings.models_dir is not None or file.sha256 is None:
+        return None
+    return _storage(file.repo, settings) / "blobs" / file.sha256
 
 
 def _root(plan: _RepoPlan, settings: Settings) -> Path:

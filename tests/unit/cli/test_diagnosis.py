@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from framepack.cli.diagnosis import Finding, diagnose
-from framepack.cli.hardware import Card
 from framepack.cli.machine import Compute, Folder, Machine, ModelFiles
+from framepack.pipeline.hardware import Card
 
 CPU = Compute("2.13.0+cpu", device="cpu", dtype="float32", reason="no accelerator", threads=2)
 GPU = Compute(

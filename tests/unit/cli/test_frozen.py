@@ -36,12 +36,20 @@ REQUEST = {
     "--crf",
     "--preset",
 }
-DELIVERY = {"--output", "-o", "--no-metadata", "--no-thumbnail", "--run-dir", "--keep-run"}
+DELIVERY = {
+    "--output",
+    "-o",
+    "--no-metadata",
+    "--no-thumbnail",
+    "--run-dir",
+    "--keep-run",
+    "--keep-partial",
+}
 FROZEN = {
     "framepack": {"--version"},
     "framepack generate": REQUEST | DELIVERY | MACHINE | TALK,
     "framepack plan": REQUEST | DELIVERY | MACHINE | TALK | {"--verbose", "-v"},
-    "framepack resume": {"RUN_DIR"} | MACHINE | TALK,
+    "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | TALK,
     "framepack inspect": {"VIDEO", "--json"},
     "framepack models": set(),
     "framepack models list": {"--models-dir", "--json"},
@@ -65,6 +73,7 @@ FROZEN = {
         "--transformer-steps",
         "--seed",
         "--minutes",
+        "--stage",
         "--quiet",
         "-q",
     },

@@ -41,6 +41,18 @@ def test_train_tiny_prints_the_model_folder(
     assert train.options["seed"] == 5
     assert train.options["device"] == "cpu"
     assert train.options["minutes"] is None
+    assert train.options["stages"] == ("vae", "transformer", "export")
+
+
+def test_train_tiny_trains_the_stages_that_were_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = _replace(monkeypatch, "framepack.training.tiny.recipe.train", True)
+    assert main(["train", "tiny", "--stage", "vae", "--stage", "transformer"]) == 0
+    assert train.options["stages"] == ("vae", "transformer")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "Finished: vae, transformer.\n"
 
 
 def test_train_tiny_that_ran_out_of_time_says_how_to_go_on(

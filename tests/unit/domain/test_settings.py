@@ -111,3 +111,11 @@ def test_without_a_name_the_users_configuration_folder_is_used(
 ) -> None:
     monkeypatch.delenv("FRAMEPACK_SETTINGS")
     assert settings_path().parts[-2:] == ("framepack", "settings.toml")
+
+
+def test_the_home_folder_may_be_written_short(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text('outputs_dir = "~/Videos"\n')
+    monkeypatch.setenv("LOCAL_MODELS_DIR", "~/models")
+    settings = Settings.load()
+    assert settings.outputs_dir == Path.home() / "Videos"
+    assert settings.models_dir == Path.home() / "models"

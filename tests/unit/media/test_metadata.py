@@ -18,7 +18,9 @@ from framepack.media.metadata import (
 from framepack.media.segments import concat_segments
 from framepack.media.video import probe
 
+OURS = {"program": "framepack"}
 DOCUMENT = {
+    **OURS,
     "version": "0.1.0",
     "request": {"prompt": 'żółć 日本 🙂 "quoted"\n\ttab \\ \x00 end', "seed": 2**63, "shift": None},
     "numbers": [1, 2.5, 1e-9, True],
@@ -41,7 +43,7 @@ def test_document_comes_back(folder, write_video):
 
 @pytest.mark.parametrize("size", [300_000, 4_000_000])
 def test_large_document_comes_back(folder, write_video, size):
-    document = {"text": "ü" * (size // 2), "end": 1}
+    document = {**OURS, "text": "ü" * (size // 2), "end": 1}
     out = folder / "out.mp4"
     concat_segments([write_video()], out, document)
     assert read_metadata(out) == document
@@ -50,8 +52,9 @@ def test_large_document_comes_back(folder, write_video, size):
 
 def test_half_a_surrogate_pair_comes_back(folder, write_video):
     out = folder / "out.mp4"
-    concat_segments([write_video()], out, {"prompt": "caf\udce9"})
-    assert read_metadata(out) == {"prompt": "caf\udce9"}
+    document = {**OURS, "prompt": "caf\udce9"}
+    concat_segments([write_video()], out, document)
+    assert read_metadata(out) == document
 
 
 def test_no_metadata_leaves_no_tag(folder, write_video):
@@ -61,7 +64,10 @@ def test_no_metadata_leaves_no_tag(folder, write_video):
     assert not {"comment", "title", "description"} & set(read_tags(out))
 
 
-@pytest.mark.parametrize("comment", ["made with love", "[1, 2]", "{broken", "[" * 100_000])
+@pytest.mark.parametrize(
+    "comment",
+    ["made with love", "[1, 2]", "{broken", "[" * 100_000, '{"prompt": "a cat", "pictures": 3}'],
+)
 def test_comment_of_other_programs_is_no_document(folder, write_video, comment):
     path = folder / "other.mp4"
     with av.open(str(write_video())) as source, av.open(str(path), "w") as output:

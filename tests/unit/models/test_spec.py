@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import framepack
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import RELEASED
 from framepack.domain.plan import Plan, make_plan
@@ -331,6 +332,8 @@ def test_a_model_folder_with_its_recipe_can_be_moved(tmp_path: Path) -> None:
         ("a.toml", "variants = []", "variants is"),
         ("a.toml", "[geometry]\nmin_size = 9000", "9000 to 2160 px per side"),
         ("a.toml", '[geometry]\nlayout = "f16"', "paper's notation"),
+        ("a.toml", '[geometry]\nlayout = "f16k8f4k4f2k2f1k1"', "has a tier of 8x"),
+        ("a.toml", "[geometry]\ntemporal_stride = 8", "temporal_stride is 8"),
         ("a.toml", '[prompt]\ntemplate = "no place"', "0 places for the prompt"),
         ("a.txt", "just text", "recipe line 1 is 'just text'"),
         ("a.txt", "vae: a/b\nvae: a/c", "recipe line 2 gives vae again"),
@@ -341,6 +344,13 @@ def test_a_bad_recipe_gives_one_line(tmp_path: Path, name: str, text: str, line:
     with pytest.raises(InvalidRequest) as caught:
         resolve_spec(write(tmp_path / name, text))
     assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_whose_default_is_out_of_range_gives_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.toml", "[defaults]\nnum_inference_steps = 500")
+    with pytest.raises(InvalidRequest, match=r"a\.toml: .*steps.* is 500") as caught:
+        framepack.plan(prompt="x", model=path)
     assert "\n" not in str(caught.value)
 
 

@@ -91,10 +91,17 @@ def test_conditions_survive_storing(full: bool) -> None:
     )
     again = Conditions.from_tensors(*conditions.to_tensors())
     assert list(again.prompts) == list(conditions.prompts)
-    for stored, original in zip(
-        again.to_tensors()[0].items(), conditions.to_tensors()[0].items(), strict=True
-    ):
-        assert stored[0] == original[0]
-        assert torch.equal(stored[1], original[1])
-    assert (again.negative is None) == (not full)
-    assert (again.end_anchor is None) == (not full)
+    for name in ("start_latent", "start_anchor", "image_embeds"):
+        assert torch.equal(getattr(again, name), getattr(conditions, name)), name
+    if not full:
+        assert again.negative is None
+        assert again.end_anchor is None
+        return
+    assert again.negative is not None
+    assert again.end_anchor is not None
+    assert conditions.end_anchor is not None
+    assert torch.equal(again.end_anchor, conditions.end_anchor)
+    stored = [*again.prompts.values(), again.negative]
+    for embeds, seed in zip(stored, (1, 2, 3), strict=True):
+        for name in ("prompt_embeds", "prompt_mask", "pooled"):
+            assert torch.equal(getattr(embeds, name), getattr(_embeds(seed), name)), name

@@ -132,6 +132,14 @@ def test_bf16_rounds_latents_level_and_guidance_but_not_the_result() -> None:
     torch.testing.assert_close(x0, rounded - sigma * (0.5 * rounded + 0.5))
 
 
+@pytest.mark.parametrize("scale", [1.0, 6.0, 32.0])
+def test_the_network_gets_the_guidance_that_was_asked(scale: float) -> None:
+    network = RecordingNetwork()
+    denoiser = _denoiser(_plan(guidance_scale=scale), FakeComponents(network))
+    denoiser(torch.zeros(SHAPE), torch.tensor(1.0))
+    assert network.calls[0]["guidance"].item() == 1000 * scale
+
+
 def test_fp32_rounds_nothing() -> None:
     network = RecordingNetwork()
     _denoiser(_plan(), FakeComponents(network))(torch.zeros(SHAPE), torch.tensor(0.97351))

@@ -57,3 +57,20 @@ def test_a_failed_write_leaves_the_old_version(
 def test_json_is_readable(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"text": "é"})
     assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"text": "é"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="shows maps on Linux only")
+def test_a_loaded_file_is_not_held_open(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_tensors(path, {"a": torch.ones(1000)}, {})
+    loaded, _ = load_tensors(path)
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    assert loaded["a"].sum() == 1000
+
+
+def test_a_path_that_is_no_text_is_kept(tmp_path: Path) -> None:
+    document = {"path": "caf\udce9.mp4"}
+    write_json(tmp_path / "x.json", document)
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == document
+    save_tensors(tmp_path / "x.safetensors", {"a": torch.ones(1)}, document)
+    assert load_tensors(tmp_path / "x.safetensors")[1] == document

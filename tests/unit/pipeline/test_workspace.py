@@ -2,7 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from PIL import Image
 from tests.helpers.runs import plan_without_model
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
+from framepack.media.segments import SegmentWriter
 from framepack.media.video import read_frames
 from framepack.models.encoders import PromptEmbeds
 from framepack.pipeline.conditions import Conditions, Pictures
@@ -49,6 +50,23 @@ def _state(workspace: Workspace) -> RunState:
         segments=(segment,),
         statistics={"num_steps": 8},
     )
+
+
+def test_segments_are_encoded_as_the_request_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    class Writer(SegmentWriter):
+        def __init__(self, path: Path, **options: Any) -> None:
+            asked.update(options)
+            super().__init__(path, **options)
+
+    monkeypatch.setattr("framepack.pipeline.workspace.SegmentWriter", Writer)
+    plan = plan_without_model(duration_s=3.0, fps=12.5, crf=31, preset="veryfast")
+    workspace = Workspace.create(tmp_path / "run", plan, Delivery(tmp_path / "o.mp4"), Pictures())
+    workspace.write_segment("x", 0, _frames(2))
+    assert asked == {"width": 16, "height": 16, "fps": 12.5, "crf": 31, "preset": "veryfast"}
 
 
 def test_a_run_is_found_again_as_it_was_made(workspace: Workspace, tmp_path: Path) -> None:

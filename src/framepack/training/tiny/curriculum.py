@@ -19,6 +19,7 @@ class Lesson:
         sprites: share of sprites among clips without an end picture.
         ends: share of clips with an end picture among sections that can have one.
         sections: the most sections between the start of a clip and the one to be made.
+        turning: share of camera moves drawn from zooms and rotations alone, rather than from all.
     """
 
     until: float
@@ -27,12 +28,18 @@ class Lesson:
     sprites: float
     ends: float
     sections: int
+    turning: float = 0.0
 
 
 CURRICULUM = (
+    # Nine plain sentences.
     Lesson(until=0.28, full_size=0.0, plain=1.0, sprites=0.0, ends=0.0, sections=1),
-    Lesson(until=0.50, full_size=0.05, plain=0.35, sprites=0.22, ends=0.25, sections=4),
-    Lesson(until=1.00, full_size=0.75, plain=0.25, sprites=0.25, ends=0.3, sections=4),
+    # Other words, sprites, end pictures, longer clips. Pans are known by now.
+    Lesson(until=0.45, full_size=0.05, plain=0.35, sprites=0.22, ends=0.25, sections=4),
+    # Zooms and rotations, which move little at a time, and more so in small pictures.
+    Lesson(until=0.72, full_size=0.45, plain=0.75, sprites=0.1, ends=0.12, sections=2, turning=0.5),
+    # Everything, mostly at the default size.
+    Lesson(until=1.0, full_size=0.75, plain=0.25, sprites=0.25, ends=0.3, sections=4, turning=0.2),
 )
 
 

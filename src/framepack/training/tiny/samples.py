@@ -35,6 +35,7 @@ from framepack.training.tiny.world import (
 WINDOW = 9
 HISTORY = (1, 2, 16)
 SMALL_SIZES = ((64, 64), (48, 80), (80, 48))  # (height, width) in pixels
+TURNING = ("zoom in", "zoom out", "rotate clockwise", "rotate counterclockwise")
 FULL_SIZES = ((128, 128), (96, 160), (160, 96))
 
 
@@ -110,6 +111,12 @@ class _Example(NamedTuple):
     vision: Tensor
     vision_end: Tensor | None
     caption: str
+
+
+def _motion(rng: np.random.Generator, lesson: Lesson) -> str:
+    if lesson.turning and rng.random() < lesson.turning:
+        return str(rng.choice(TURNING))
+    return str(rng.choice(list(CAMERA_MOTIONS)))
 
 
 def _pick(rng: np.random.Generator, weights: dict[int, float], most: int) -> int:
@@ -226,7 +233,7 @@ class SampleMaker:
         if rng.random() < lesson.sprites:
             return self._sprite_scene(rng, layout)
         picture = self._picture(rng, layout)
-        motion = str(rng.choice(list(CAMERA_MOTIONS)))
+        motion = _motion(rng, lesson)
         return _camera_scene(picture, motion, camera_caption(rng, motion, plain=lesson.plain))
 
     def _sprite_scene(self, rng: np.random.Generator, layout: Layout) -> _Scene:

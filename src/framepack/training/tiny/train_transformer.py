@@ -120,7 +120,7 @@ class TransformerTrainer:
             adam_lr=1e-3,
             is_matrix=lambda name: "blocks." in name and "norm" not in name,
         )
-        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.45, shape="linear")
+        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.57, shape="linear")
         self.run = TrainingRun(
             directory,
             {"transformer": self.transformer, "conditioner": self.conditioner},

@@ -14,11 +14,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from framepack.domain.settings import Settings
 
-__all__ = ["Card", "find_cards", "may_run_published", "parse_nvidia", "torch_build"]
+__all__ = [
+    "PUBLISHED_MEMORY_GB",
+    "Card",
+    "find_cards",
+    "may_run_published",
+    "parse_nvidia",
+    "torch_build",
+]
 
 Kind = Literal["nvidia", "amd", "intel", "apple"]
+
+# The networks take turns on the device; the transformer, 25.7 GB in bf16, must fit with its
+# working memory.
+PUBLISHED_MEMORY_GB = 30.0
+"""Memory that the published 13B checkpoints need on the device they run on, GB."""
 
 _TIMEOUT_S = 10
 _INTEL_PREFIXES = ("0x56", "0xe2", "0x0b", "0x7d", "0x64", "0xb0")  # Arc, Max, Core Ultra
@@ -31,8 +45,7 @@ class Card:
     Attributes:
         kind: who makes it, which decides the torch build that serves it.
         name: as its driver calls it.
-        memory_gb: its own memory, GB of 10**9 bytes; None where it shares the computer's or
-            the driver does not say.
+        memory_gb: memory it can use, GB of 10**9 bytes; None where the driver does not say.
         driver: version of its driver, or "".
     """
 
@@ -56,11 +69,15 @@ def torch_build() -> str:
 
 
 def may_run_published(settings: Settings) -> bool:
-    """Whether this computer seems to have what the 13B model needs; a quick guess, no torch."""
+    """Whether this computer seems to have what the 13B model needs; a quick guess, no torch.
+
+    A card whose memory no driver tells is believed to suffice.
+    """
     build = torch_build()
     if settings.device == "cpu" or not build or build.endswith("+cpu"):
         return False
-    return bool(shutil.which("nvidia-smi") or Path("/dev/kfd").exists() or _apple())
+    sizes = [card.memory_gb for card in find_cards()]
+    return any(size is None or size >= PUBLISHED_MEMORY_GB for size in sizes)
 
 
 def parse_nvidia(table: str) -> Iterator[Card]:
@@ -114,7 +131,7 @@ def _from_windows() -> Iterator[Card]:
 
 def _apple() -> tuple[Card, ...]:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
-        return (Card("apple", "Apple silicon"),)
+        return (Card("apple", "Apple silicon", psutil.virtual_memory().total / 1e9),)
     return ()
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from framepack.cli import hardware
-from framepack.cli.hardware import Card, may_run_published, parse_nvidia
 from framepack.domain.settings import Settings
+from framepack.pipeline import hardware
+from framepack.pipeline.hardware import Card, may_run_published, parse_nvidia
 
 
 def test_nvidia_table_is_read_even_with_commas_in_a_name() -> None:
@@ -44,21 +44,24 @@ def test_a_program_that_is_missing_prints_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "device", "driver", "expected"),
+    ("build", "device", "cards", "expected"),
     [
-        ("2.13.0+cu130", "auto", "/usr/bin/nvidia-smi", True),
-        ("2.13.0+cpu", "auto", "/usr/bin/nvidia-smi", False),
-        ("2.13.0+cu130", "cpu", "/usr/bin/nvidia-smi", False),
-        ("", "auto", "/usr/bin/nvidia-smi", False),
+        ("2.13.0+cu130", "auto", [Card("nvidia", "large", 48.0)], True),
+        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 12.0)], False),
+        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 12.0), Card("amd", "?", None)], True),
+        ("2.13.0+cu130", "auto", [], False),
+        ("2.13.0+cpu", "auto", [Card("nvidia", "large", 48.0)], False),
+        ("2.13.0+cu130", "cpu", [Card("nvidia", "large", 48.0)], False),
+        ("", "auto", [Card("nvidia", "large", 48.0)], False),
     ],
 )
-def test_offer_needs_a_card_and_a_torch_that_serves_it(
+def test_offer_needs_a_card_that_is_large_enough_and_a_torch_that_serves_it(
     build: str,
     device: str,
-    driver: str,
+    cards: list[Card],
     expected: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hardware, "torch_build", lambda: build)
-    monkeypatch.setattr("framepack.cli.hardware.shutil.which", lambda *args, **kwargs: driver)
+    monkeypatch.setattr(hardware, "find_cards", lambda: cards)
     assert may_run_published(Settings.load(device=device)) is expected
