@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from framepack.domain.errors import FramePackError
 
 __all__ = [
+    "EVENTS",
     "STAGES",
     "Event",
     "Finished",
@@ -175,9 +176,10 @@ class Finished(Event):
     thumbnail: str | None = None
 
 
-_KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (Planned, StageStarted, StepDone, SectionDone, Finished)
-}
+EVENTS: tuple[type[Event], ...] = (Planned, StageStarted, StepDone, SectionDone, Finished)
+"""Every kind, in the order in which a run has them."""
+
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in EVENTS}
 
 
 @cache

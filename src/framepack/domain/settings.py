@@ -23,15 +23,16 @@ from pydantic_settings import (
 
 from framepack.domain.errors import InvalidRequest
 
-__all__ = ["Settings", "settings_path"]
+__all__ = ["SHARED_VARIABLES", "Settings", "settings_path"]
 
-_SHARED_VARIABLES = {
+SHARED_VARIABLES = {
     "outputs_dir": "OUTPUTS_DIR",
     "models_dir": "LOCAL_MODELS_DIR",
     "hf_home": "HF_HOME",
     "hf_hub_cache": "HF_HUB_CACHE",
     "offline": "HF_HUB_OFFLINE",
 }
+"""Fields that other programs' variables set too."""
 
 
 def settings_path() -> Path:
@@ -51,7 +52,7 @@ class _SharedVariables(PydanticBaseSettingsSource):
     """Variables that other programs read too, under their own names."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        variable = _SHARED_VARIABLES.get(field_name)
+        variable = SHARED_VARIABLES.get(field_name)
         value = os.environ.get(variable) if variable else None
         return value or None, field_name, False
 

@@ -37,7 +37,7 @@ CURRICULUM = (
     # Other words, sprites, end pictures, longer clips. Pans are known by now.
     Lesson(until=0.45, full_size=0.05, plain=0.35, sprites=0.22, ends=0.25, sections=4),
     # Zooms and rotations, which move little at a time, and more so in small pictures.
-    Lesson(until=0.72, full_size=0.45, plain=0.75, sprites=0.1, ends=0.12, sections=2, turning=0.5),
+    Lesson(until=0.75, full_size=0.45, plain=0.75, sprites=0.1, ends=0.12, sections=2, turning=0.5),
     # Everything, mostly at the default size.
     Lesson(until=1.0, full_size=0.75, plain=0.25, sprites=0.25, ends=0.3, sections=4, turning=0.2),
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from framepack.domain.errors import InvalidRequest
 from framepack.training.tiny.captions import corpus
@@ -150,13 +151,10 @@ class Recipe:
         for path in (vae, transformer):
             if not path.exists():
                 raise InvalidRequest(f"{path} is missing; train the {path.parent.name} stage first")
-        weights = {
-            name: state
-            for path in (vae, transformer)
-            for name, state in torch.load(path, map_location="cpu", weights_only=True)[
-                "ema"
-            ].items()
-        }
+        averages: dict[str, dict[str, Tensor]] = {}
+        for path in (vae, transformer):
+            averages |= torch.load(path, map_location="cpu", weights_only=True)["ema"]
+        weights = {name: averages[name] for name in ("vae", "transformer", "conditioner")}
         export_model(folder, space=self.space.to("cpu"), tokenizers=self.tokenizers, **weights)
         logger.info("exported %s, %.1f MB", folder, size_in_mb(folder))
 

@@ -5,7 +5,7 @@ what happens in the clip, the caption and the history differ from example to exa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from framepack.training.tiny.components import VISION_SIZE_PX
 from framepack.training.tiny.curriculum import Lesson
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.training.tiny.latent_space import FRAMES_PER_LATENT, LatentSpace
+from framepack.training.tiny.meaning import Meaning
 from framepack.training.tiny.world import (
     CAMERA_MOTIONS,
     camera_clip,
@@ -76,7 +77,7 @@ class Batch:
         history: newest or nearest first as the layout wants it: 1x [B, C, 1, h, w],
             2x [B, C, 2, h, w], 4x [B, C, 16, h, w].
         vision: [B, 3, 64, 64] in -1..1, and ``vision_end`` where an end picture is given.
-        captions: B strings.
+        captions: B strings, and ``meanings`` what they say.
     """
 
     layout: Layout
@@ -88,6 +89,7 @@ class Batch:
     vision: Tensor
     vision_end: Tensor | None
     captions: list[str]
+    meanings: list[Meaning]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class _Scene:
     caption: str
     start: Tensor
     end: Tensor | None = None
+    meaning: Meaning = field(default_factory=dict)
 
 
 class _Example(NamedTuple):
@@ -111,6 +114,7 @@ class _Example(NamedTuple):
     vision: Tensor
     vision_end: Tensor | None
     caption: str
+    meaning: Meaning
 
 
 def _motion(rng: np.random.Generator, lesson: Lesson) -> str:
@@ -169,7 +173,7 @@ class SampleMaker:
     def _example(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Example:
         scene = self._scene(rng, layout, lesson)
         example = self._shown(rng, layout, scene)
-        return example._replace(caption="") if rng.random() < 0.1 else example
+        return example._replace(caption="", meaning={}) if rng.random() < 0.1 else example
 
     def _shown(self, rng: np.random.Generator, layout: Layout, scene: _Scene) -> _Example:
         """What the transformer gets to see of a scene."""
@@ -179,7 +183,9 @@ class SampleMaker:
         one, two, four = self._history(rng, scene, layout, start)
         vision = _vision_input(scene.start)
         vision_end = _vision_input(scene.end) if scene.end is not None else None
-        return _Example(latents, start, one, two, four, vision, vision_end, scene.caption)
+        return _Example(
+            latents, start, one, two, four, vision, vision_end, scene.caption, scene.meaning
+        )
 
     def _latents(self, scene: _Scene, first: int, count: int) -> Tensor:
         """Latent frames ``first``... of a scene; latent j >= 1 holds frames 4j-3 to 4j."""
@@ -247,7 +253,11 @@ class SampleMaker:
         from_picture = rng.random() < 0.12
         start = frames(zero)[0]
         anchor = start if from_picture else torch.zeros_like(start)
-        return _Scene(frames, sprite_caption(rng, sprite), anchor)
+        caption = sprite_caption(rng, sprite)
+        meaning = {"shape": sprite.shape, "colour": sprite.colour, "motion": sprite.motion}
+        if sprite.background in caption:
+            meaning["background"] = sprite.background
+        return _Scene(frames, caption, anchor, meaning=meaning)
 
     def _scene_with_end(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Scene:
         picture = self._picture(rng, layout)
@@ -268,7 +278,10 @@ class SampleMaker:
 
 
 def _camera_scene(picture: Tensor, motion: str, caption: str, end: Tensor | None = None) -> _Scene:
-    return _Scene(lambda frames: camera_clip(picture, motion, frames), caption, picture, end)
+    meaning = {"camera": motion} if caption else {}
+    return _Scene(
+        lambda frames: camera_clip(picture, motion, frames), caption, picture, end, meaning
+    )
 
 
 def _stack(layout: Layout, examples: list[_Example]) -> Batch:
@@ -283,6 +296,7 @@ def _stack(layout: Layout, examples: list[_Example]) -> Batch:
         vision=torch.stack([example.vision for example in examples]),
         vision_end=torch.stack(ends) if ends else None,
         captions=[example.caption for example in examples],
+        meanings=[example.meaning for example in examples],
     )
 
 

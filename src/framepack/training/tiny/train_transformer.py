@@ -22,10 +22,12 @@ from framepack.training.tiny.components import (
 from framepack.training.tiny.curriculum import lesson_at
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.training.tiny.latent_space import LatentSpace
+from framepack.training.tiny.meaning import MeaningReader
 from framepack.training.tiny.samples import Batch, SampleMaker
 
 TRAINING_SHIFT = 2.5
 MUON_LR = 5e-3
+READING_WEIGHT = 0.1
 
 
 def shifted_sigmas(uniform: Tensor, shift: float = TRAINING_SHIFT) -> Tensor:
@@ -111,19 +113,24 @@ class TransformerTrainer:
         if device == "cpu":
             use_matmul_attention(self.transformer)
         self.conditioner = Conditioner(tokenizers).to(device).train()
+        self.reader = MeaningReader().to(device)
         self.channel_weights = space.channel_weights.to(device)
         self.samples = SampleMaker(bank, space, self.device)
         self.seed, self.num_steps, self.batch_size = seed, num_steps, batch_size
         optimizers = build_optimizers(
-            [self.transformer, self.conditioner],
+            [self.transformer, self.conditioner, self.reader],
             muon_lr=MUON_LR,
             adam_lr=1e-3,
             is_matrix=lambda name: "blocks." in name and "norm" not in name,
         )
-        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.57, shape="linear")
+        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.62, shape="linear")
         self.run = TrainingRun(
             directory,
-            {"transformer": self.transformer, "conditioner": self.conditioner},
+            {
+                "transformer": self.transformer,
+                "conditioner": self.conditioner,
+                "reader": self.reader,
+            },
             optimizers,
             schedule,
             ema_decay=0.998,
@@ -139,13 +146,26 @@ class TransformerTrainer:
         )
         rng = seeded(self.seed, "noise", step)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        losses, sigmas = self.losses(batch, generator)
-        norm = self.run.update(losses.mean())
-        return {"loss": float(losses.detach().mean()), "grad_norm": norm} | _by_level(
-            losses.detach(), sigmas
-        )
+        conditions = self._conditions(batch)
+        losses, sigmas = self.losses(batch, conditions, generator)
+        unread, read = self.reader(conditions, batch.meanings)
+        norm = self.run.update(losses.mean() + READING_WEIGHT * unread)
+        return {
+            "loss": float(losses.detach().mean()),
+            "grad_norm": norm,
+            "captions_read": read,
+        } | _by_level(losses.detach(), sigmas)
 
-    def losses(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _conditions(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            encoded: dict[str, Tensor] = self.conditioner(
+                batch.captions, batch.vision, batch.vision_end
+            )
+        return encoded
+
+    def losses(
+        self, batch: Batch, conditions: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Squared velocity error [B] at random noise levels [B]."""
         size = len(batch.captions)
         uniform = torch.rand(size, generator=generator, device=self.device)
@@ -157,7 +177,6 @@ class TransformerTrainer:
         noisy = (1 - level) * batch.latents + level * noise
         guidance = torch.rand(size, generator=generator, device=self.device) * 19000 + 1000
         with torch.autocast(self.device.type, torch.bfloat16):
-            conditions = self.conditioner(batch.captions, batch.vision, batch.vision_end)
             velocity = self.transformer(
                 hidden_states=noisy,
                 timestep=sigmas * 1000,
