@@ -1,10 +1,12 @@
-"""Follow a generation as it happens, and stop it early if need be: python examples/events.py."""
+"""Follow a generation as it happens, and stop it early if need be: python examples/events.py PICTURE."""
+
+import sys
 
 import framepack
 
 
 def main() -> None:
-    events = framepack.stream(prompt="a red circle moves right", seed=7, output="circle.mp4")
+    events = framepack.stream(image=sys.argv[1], prompt="pan up", seed=7, output="up.mp4")
     for event in events:
         match event:
             case framepack.Planned():

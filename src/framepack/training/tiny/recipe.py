@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 STAGES = ("vae", "transformer", "export")
 VAE_STEPS = 16000
-TRANSFORMER_STEPS = 7500
+TRANSFORMER_STEPS = 8000
 CPU_BATCH = 5
 GPU_BATCH = 64
 SHEET_EVERY = 500

@@ -26,7 +26,7 @@ from framepack.training.tiny.meaning import MeaningReader
 from framepack.training.tiny.samples import Batch, SampleMaker
 
 TRAINING_SHIFT = 2.5
-MUON_LR = 5e-3
+MUON_LR = 3.5e-3
 READING_WEIGHT = 0.1
 
 
@@ -123,7 +123,7 @@ class TransformerTrainer:
             adam_lr=1e-3,
             is_matrix=lambda name: "blocks." in name and "norm" not in name,
         )
-        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.62, shape="linear")
+        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.5, shape="linear")
         self.run = TrainingRun(
             directory,
             {
