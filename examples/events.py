@@ -1,4 +1,4 @@
-"""Follow a generation as it happens, and stop it early if need be: python examples/events.py PICTURE."""
+"""Follow a generation as it happens, and stop early if need be: examples/events.py PICTURE."""
 
 import sys
 
