@@ -104,10 +104,14 @@ def _tensor_bytes() -> int:
 
 def test_five_sections_cost_per_section_what_fifteen_cost(tmp_path: Path) -> None:
     """The quick form; other programs on the machine blur short measurements, so it is coarse."""
-    few = _measure(tmp_path / "few", 5, num_inference_steps=1)
-    many = _measure(tmp_path / "many", 15, num_inference_steps=1)
-    assert many.peak_mb - few.peak_mb < 48
-    assert min(_steady(many)[-5:]) < 1.25 * min(_steady(few))
+    few, many = (
+        [_measure(tmp_path / f"{n}-{i}", n, num_inference_steps=1) for i in range(2)]
+        for n in (5, 15)
+    )
+    # The peak of one and the same run varies by some 40 MB with what loading happens to hold.
+    assert min(run.peak_mb for run in many) - min(run.peak_mb for run in few) < 48
+    quickest = min(min(_steady(run)) for run in few)
+    assert min(min(_steady(run)[-5:]) for run in many) < 1.25 * quickest
 
 
 @pytest.mark.full
