@@ -35,7 +35,7 @@ CURRICULUM = (
     # Nine plain sentences; the pans come first.
     Lesson(until=0.22, full_size=0.0, plain=1.0, sprites=0.0, ends=0.0, sections=1),
     # Zooms and rotations alone. They need what pans do not, the place of a pixel in the frame,
-    # and beside anything else they are not learnt at all.
+    # and in 3000 steps among everything else they were not learnt.
     Lesson(until=0.40, full_size=0.0, plain=1.0, sprites=0.0, ends=0.0, sections=0, turning=0.85),
     # Everything: other words, sprites, end pictures, long clips, the default size.
     Lesson(until=1.00, full_size=0.6, plain=0.3, sprites=0.28, ends=0.25, sections=4, turning=0.35),

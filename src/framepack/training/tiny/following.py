@@ -12,8 +12,8 @@ from torch import Tensor
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.training.tiny.captions import CAMERA_PHRASES
 from framepack.training.tiny.data import seeded
-from framepack.training.tiny.samples import Layout, SampleMaker
-from framepack.training.tiny.train_transformer import Conditioner, index_arguments
+from framepack.training.tiny.samples import Batch, Layout, SampleMaker
+from framepack.training.tiny.train_transformer import Conditioner, context_arguments
 
 _MAX_TIMESTEP = 1000.0
 _GUIDANCE = 10000.0
@@ -57,26 +57,9 @@ def measure_following(
     for number in range(num_pictures):
         rng = seeded(seed, "following", number)
         batch = samples.camera_moves(rng, layout, motions)
-        size = len(motions)
-        device = batch.latents.device
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        noise = torch.randn(batch.latents[:1].shape, generator=generator).to(device)
-        noise = noise.expand_as(batch.latents)
-        with torch.autocast(device.type, torch.bfloat16):
-            velocity: Tensor = transformer(
-                hidden_states=noise,
-                timestep=torch.full((size,), _MAX_TIMESTEP, device=device),
-                guidance=torch.full((size,), _GUIDANCE, device=device),
-                latents_clean=torch.cat([batch.start, batch.history_1x], dim=2),
-                latents_history_2x=batch.history_2x,
-                latents_history_4x=batch.history_4x,
-                return_dict=False,
-                **index_arguments(layout.indices),
-                **conditioner(batch.captions, batch.vision, None),
-            )[0]
-        predicted = noise - velocity.float()
+        predicted = _first_guess(transformer, conditioner, batch, int(rng.integers(2**31)))
         distances = (predicted[:, None] - batch.latents[None]).square().flatten(2).mean(dim=2)
-        right += (distances.argmin(dim=1).cpu() == torch.arange(size)).float()
+        right += (distances.argmin(dim=1).cpu() == torch.arange(len(motions))).float()
         error += float(distances.diagonal().mean())
     shares = (right / num_pictures).tolist()
     return Following(
@@ -84,3 +67,23 @@ def measure_following(
         by_motion=dict(zip(motions, shares, strict=True)),
         error=error / num_pictures,
     )
+
+
+def _first_guess(
+    transformer: FramePackTransformer3DModel, conditioner: Conditioner, batch: Batch, seed: int
+) -> Tensor:
+    """Clean latents like ``batch.latents``, predicted from the same pure noise for all."""
+    size, device = len(batch.captions), batch.latents.device
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(batch.latents[:1].shape, generator=generator).to(device)
+    noise = noise.expand_as(batch.latents)
+    with torch.autocast(device.type, torch.bfloat16):
+        velocity: Tensor = transformer(
+            hidden_states=noise,
+            timestep=torch.full((size,), _MAX_TIMESTEP, device=device),
+            guidance=torch.full((size,), _GUIDANCE, device=device),
+            return_dict=False,
+            **context_arguments(batch),
+            **conditioner(batch.captions, batch.vision, None),
+        )[0]
+    return noise - velocity.float()

@@ -18,7 +18,7 @@ from framepack.training.tiny.curriculum import CURRICULUM
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.training.tiny.latent_space import LatentSpace
 from framepack.training.tiny.samples import Batch, SampleMaker
-from framepack.training.tiny.train_transformer import Conditioner, index_arguments
+from framepack.training.tiny.train_transformer import Conditioner, context_arguments
 from framepack.training.tiny.world import camera_clip
 
 SHEET_STEPS = 10
@@ -67,11 +67,8 @@ def sample_batch(
             hidden_states=x,
             timestep=(sigma * 1000).expand(size).to(device),
             guidance=torch.full((size,), 10000.0, device=device),
-            latents_clean=torch.cat([batch.start, batch.history_1x], dim=2),
-            latents_history_2x=batch.history_2x,
-            latents_history_4x=batch.history_4x,
             return_dict=False,
-            **index_arguments(batch.layout.indices),
+            **context_arguments(batch),
             **conditions,
         )[0]
         clean: Tensor = x - sigma.to(device) * velocity.float()

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from framepack.domain.packing import FrameIndices
 from framepack.training.attention import use_matmul_attention
 from framepack.training.loop import Schedule, TrainingRun
 from framepack.training.optim import build_optimizers
@@ -35,9 +34,13 @@ def shifted_sigmas(uniform: Tensor, shift: float = TRAINING_SHIFT) -> Tensor:
     return shift * uniform / (1 + (shift - 1) * uniform)
 
 
-def index_arguments(indices: FrameIndices) -> dict[str, Tensor]:
-    """The transformer's index arguments, as long tensors on the host."""
+def context_arguments(batch: Batch) -> dict[str, Tensor]:
+    """The transformer's packed context and the places of everything, as arguments."""
+    indices = batch.layout.indices
     return {
+        "latents_clean": torch.cat([batch.start, batch.history_1x], dim=2),
+        "latents_history_2x": batch.history_2x,
+        "latents_history_4x": batch.history_4x,
         "indices_latents": torch.tensor(indices.noisy),
         "indices_latents_clean": torch.tensor(indices.clean),
         "indices_latents_history_2x": torch.tensor(indices.history_2x),
@@ -181,11 +184,8 @@ class TransformerTrainer:
                 hidden_states=noisy,
                 timestep=sigmas * 1000,
                 guidance=guidance,
-                latents_clean=torch.cat([batch.start, batch.history_1x], dim=2),
-                latents_history_2x=batch.history_2x,
-                latents_history_4x=batch.history_4x,
                 return_dict=False,
-                **index_arguments(batch.layout.indices),
+                **context_arguments(batch),
                 **conditions,
             )[0]
         target = noise - batch.latents
