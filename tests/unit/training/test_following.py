@@ -1,4 +1,4 @@
-"""Claims about the check on camera words: a model that follows scores 1, a deaf one by chance."""
+"""Claims about the check on words: a model that follows scores 1, a deaf one by chance."""
 
 from typing import Any
 
@@ -8,7 +8,11 @@ from torch import Tensor
 
 from framepack.training.tiny.captions import CAMERA_PHRASES
 from framepack.training.tiny.data import PictureBank
-from framepack.training.tiny.following import Following, measure_following
+from framepack.training.tiny.following import (
+    Following,
+    measure_following,
+    measure_sprites,
+)
 from framepack.training.tiny.latent_space import fit_latent_space
 from framepack.training.tiny.samples import Layout, SampleMaker
 
@@ -67,5 +71,40 @@ def test_who_hears_nothing_gets_one_motion_right(
 ) -> None:
     measured = _measure(samples, monkeypatch, deaf=True)
     assert measured.followed == pytest.approx(1 / 9)
-    assert measured.by_motion["static"] == 1.0
+    assert measured.by_value["static"] == 1.0
     assert measured.error > 0.01
+
+
+class _Painter:
+    """Paints the sprites it was shown last, or always the first of them."""
+
+    def __init__(self, samples: SampleMaker, monkeypatch: pytest.MonkeyPatch, deaf: bool) -> None:
+        self.deaf = deaf
+        self.latents = torch.empty(0)
+        original = samples.sprites
+
+        def remember(*args: Any) -> Any:
+            batch = original(*args)
+            self.latents = batch.latents
+            assert not (batch.start - batch.start[:1]).any(), "the start shows the sprite"
+            return batch
+
+        monkeypatch.setattr(samples, "sprites", remember)
+
+    def transformer(self, *, hidden_states: Tensor, **_: Any) -> tuple[Tensor]:
+        painted = self.latents[:1].expand_as(self.latents) if self.deaf else self.latents
+        return (hidden_states - painted,)
+
+
+@pytest.mark.parametrize(("deaf", "shares"), [(False, (1, 1, 1)), (True, (1 / 4, 1 / 6, 1 / 5))])
+def test_sprites_are_counted_by_shape_colour_and_motion(
+    samples: SampleMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    deaf: bool,
+    shares: tuple[float, float, float],
+) -> None:
+    painter: Any = _Painter(samples, monkeypatch, deaf)
+    silent: Any = lambda captions, vision, vision_end: {}  # noqa: E731
+    found = measure_sprites(painter.transformer, silent, samples, LAYOUT, seed=0, num_sprites=2)
+    words = ("shape", "colour", "motion")
+    assert tuple(found[word].followed for word in words) == pytest.approx(shares)

@@ -22,7 +22,7 @@ from framepack.training.tiny.captions import corpus
 from framepack.training.tiny.components import LATENT_CHANNELS, TextTokenizers, build_tokenizers
 from framepack.training.tiny.data import PictureBank
 from framepack.training.tiny.export import export_model, size_in_mb
-from framepack.training.tiny.following import measure_following
+from framepack.training.tiny.following import measure_following, measure_sprites
 from framepack.training.tiny.latent_space import LatentSpace, fit_latent_space
 from framepack.training.tiny.samples import Layout
 from framepack.training.tiny.sheets import reconstruction_sheet, sample_sheet
@@ -222,17 +222,17 @@ class Recipe:
         return trainer.run.run(trainer.train_step, minutes=minutes, on_log=log)
 
     def _followed(self, trainer: TransformerTrainer) -> dict[str, float]:
-        """Share of camera words followed, small and at the default size."""
-        return {
-            f"followed at {size} px": measure_following(
-                trainer.transformer,
-                trainer.conditioner,
-                trainer.samples,
-                Layout(False, 0, 0, size, size, with_end=False),
-                seed=self.plan.seed + 1,
-            ).followed
-            for size in (64, 128)
-        }
+        """Share of camera and sprite words followed, small and at the default size."""
+        models = trainer.transformer, trainer.conditioner, trainer.samples
+        shares = {}
+        for size in (64, 128):
+            layout = Layout(False, 0, 0, size, size, with_end=False)
+            camera = measure_following(*models, layout, seed=self.plan.seed + 1)
+            sprites = measure_sprites(*models, layout, seed=self.plan.seed + 1)
+            shares[f"followed at {size} px"] = camera.followed
+            for word, found in sprites.items():
+                shares[f"{word} at {size} px"] = found.followed
+        return shares
 
     def _latent_space(self) -> LatentSpace:
         path = self.run_dir / "latent_space.safetensors"

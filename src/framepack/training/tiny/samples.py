@@ -27,6 +27,7 @@ from framepack.training.tiny.latent_space import FRAMES_PER_LATENT, LatentSpace
 from framepack.training.tiny.meaning import Meaning
 from framepack.training.tiny.world import (
     CAMERA_MOTIONS,
+    Sprite,
     camera_clip,
     dissolve_clip,
     random_sprite,
@@ -170,6 +171,13 @@ class SampleMaker:
         scenes = [_camera_scene(picture, motion, CAMERA_PHRASES[motion][0]) for motion in motions]
         return _stack(layout, [self._shown(rng, layout, scene) for scene in scenes])
 
+    def sprites(self, rng: np.random.Generator, layout: Layout, sprites: list[Sprite]) -> Batch:
+        """Sprites from words alone."""
+        scenes = [
+            self._sprite_scene(layout, sprite, sprite_caption(rng, sprite)) for sprite in sprites
+        ]
+        return _stack(layout, [self._shown(rng, layout, scene) for scene in scenes])
+
     def _example(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Example:
         scene = self._scene(rng, layout, lesson)
         example = self._shown(rng, layout, scene)
@@ -237,23 +245,25 @@ class SampleMaker:
         if layout.with_end:
             return self._scene_with_end(rng, layout, lesson)
         if rng.random() < lesson.sprites:
-            return self._sprite_scene(rng, layout)
+            size = min(layout.height, layout.width)
+            sprite = random_sprite(rng, size, still=lesson.still)
+            shown = bool(rng.random() < 0.12)
+            return self._sprite_scene(layout, sprite, sprite_caption(rng, sprite), shown=shown)
         picture = self._picture(rng, layout)
         motion = _motion(rng, lesson)
         return _camera_scene(picture, motion, camera_caption(rng, motion, plain=lesson.plain))
 
-    def _sprite_scene(self, rng: np.random.Generator, layout: Layout) -> _Scene:
+    def _sprite_scene(
+        self, layout: Layout, sprite: Sprite, caption: str, *, shown: bool = False
+    ) -> _Scene:
+        """A sprite; ``shown`` on the start picture too, which is black otherwise."""
         height, width = layout.height, layout.width
-        sprite = random_sprite(rng, min(height, width))
 
         def frames(numbers: Tensor) -> Tensor:
             return sprite_clip(sprite, numbers, height, width)
 
-        zero = torch.zeros(1, dtype=torch.long, device=self._device)
-        from_picture = rng.random() < 0.12
-        start = frames(zero)[0]
-        anchor = start if from_picture else torch.zeros_like(start)
-        caption = sprite_caption(rng, sprite)
+        first = frames(torch.zeros(1, dtype=torch.long, device=self._device))[0]
+        anchor = first if shown else torch.zeros_like(first)
         meaning = {"shape": sprite.shape, "colour": sprite.colour, "motion": sprite.motion}
         if sprite.background in caption:
             meaning["background"] = sprite.background

@@ -17,7 +17,7 @@ from framepack.training.tiny.world import (
     SPRITE_MOTIONS,
     SPRITE_PX_PER_FRAME,
     SPRITE_SHAPES,
-    _sprite_distance,
+    sprite_distance,
 )
 
 __all__ = ["NOTHING", "SpriteReading", "judge_sprite"]
@@ -28,7 +28,7 @@ NOTHING = "nothing"
 _LEAST_CONTRAST = 0.12  # colour distance, pixels in 0..1; the weakest true sprite has 0.4
 _STILL_BELOW = 1 / 3  # of the nominal speed
 _NUM_FRAMES = 10  # frames looked at, spread over the clip
-_RADII = (0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17)  # of the shorter side
+_RADII = (0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18)  # of the shorter side
 _MARGIN_PX = 4
 
 
@@ -150,7 +150,7 @@ def _template(shape: str, radius: float, half: int) -> Tensor:
     """A shape around the middle of a square: zero mean, unit length."""
     side = torch.arange(-half, half + 1, dtype=torch.float32)
     y, x = torch.meshgrid(side, side, indexing="ij")
-    cover = (0.5 - _sprite_distance(shape, x, y, radius)).clamp(0, 1)
+    cover = (0.5 - sprite_distance(shape, x, y, radius)).clamp(0, 1)
     cover = cover - cover.mean()
     return cover / cover.square().sum().sqrt()
 

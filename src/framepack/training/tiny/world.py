@@ -127,7 +127,7 @@ def dissolve_clip(first: Tensor, last: Tensor, frames: Tensor, num_frames: int) 
     return first + (last - first) * weight
 
 
-def _sprite_distance(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
+def sprite_distance(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
     """Signed distance in pixels to the outline of a shape, negative inside."""
     if shape == "circle":
         return torch.hypot(x, y) - radius
@@ -154,7 +154,7 @@ def sprite_clip(sprite: Sprite, frames: Tensor, height: int, width: int) -> Tens
         torch.arange(width, dtype=torch.float32, device=frames.device) + 0.5,
         indexing="ij",
     )
-    distance = _sprite_distance(sprite.shape, x - cx, y - cy, sprite.radius)
+    distance = sprite_distance(sprite.shape, x - cx, y - cy, sprite.radius)
     cover = (0.5 - distance).clamp(0, 1).unsqueeze(1)
     shade = 1.12 - 0.24 * (y / height)
     colour = torch.tensor(SPRITE_COLOURS[sprite.colour], device=frames.device).view(1, 3, 1, 1)
@@ -166,14 +166,17 @@ def sprite_clip(sprite: Sprite, frames: Tensor, height: int, width: int) -> Tens
 def sprite_start(motion: str, jitter: tuple[float, float]) -> tuple[float, float]:
     """Where a sprite starts so that it has room to move; jitter in -1..1 on both axes."""
     vx, vy = SPRITE_MOTIONS[motion]
-    x = 0.5 + 0.04 * jitter[0] - 0.28 * math.copysign(1.0, vx) * (vx != 0)
-    y = 0.5 + 0.04 * jitter[1] - 0.28 * math.copysign(1.0, vy) * (vy != 0)
+    x = 0.5 + 0.01 * jitter[0] - 0.28 * math.copysign(1.0, vx) * (vx != 0)
+    y = 0.5 + 0.01 * jitter[1] - 0.28 * math.copysign(1.0, vy) * (vy != 0)
     return x, y
 
 
-def random_sprite(rng: np.random.Generator, size: int) -> Sprite:
-    """Draw every property of a sprite; its radius suits a frame of ``size`` pixels."""
-    motion = str(rng.choice(list(SPRITE_MOTIONS)))
+def random_sprite(rng: np.random.Generator, size: int, *, still: float = 0.0) -> Sprite:
+    """Draw every property of a sprite; its radius suits a frame of ``size`` pixels.
+
+    A share ``still`` of the sprites stands still beyond those that do so anyway.
+    """
+    motion = "still" if rng.random() < still else str(rng.choice(list(SPRITE_MOTIONS)))
     jitter = (float(rng.uniform(-1, 1)), float(rng.uniform(-1, 1)))
     return Sprite(
         shape=str(rng.choice(SPRITE_SHAPES)),
@@ -181,5 +184,5 @@ def random_sprite(rng: np.random.Generator, size: int) -> Sprite:
         motion=motion,
         background=str(rng.choice(list(SPRITE_BACKGROUNDS), p=[0.6, 0.2, 0.2])),
         start=sprite_start(motion, jitter),
-        radius=float(size * rng.uniform(0.13, 0.15)),
+        radius=float(size * rng.uniform(0.155, 0.165)),
     )
