@@ -88,8 +88,8 @@ class Inspection:
         generated again anywhere.
 
         Args:
-            folder: where ``NAME.image.png`` and ``NAME.end_image.png`` are written; made if
-                it does not exist.
+            folder: where ``NAME.image.png``, ``NAME.end_image.png`` and those of sections are
+                written; made if it does not exist.
 
         Raises:
             InvalidRequest: the file carries no request, or the folder cannot be written.
@@ -99,17 +99,24 @@ class Inspection:
         request = self.request
         if request is None:
             raise InvalidRequest(f"{self.path} carries no request; it cannot be made again")
+        wanted = [f"section-{index}" for index in range(len(request.section_pictures))]
         kept = {}
-        pictures = read_pictures(self.document)
-        for name in sorted({"image", "end_image"} & set(pictures)):
+        for name, picture in read_pictures(self.document).items():
+            if name not in ("image", "end_image", *wanted):
+                continue
             path = Path(folder) / f"{self.path.stem}.{name}.png"
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                pictures[name].save(path)
+                picture.save(path)
             except OSError as error:
                 raise InvalidRequest(f"cannot write {path}: {error.strerror or error}") from error
             kept[name] = path
-        return GenerationRequest.parse(**{**request.model_dump(), **kept})
+        if missing := [name for name in wanted if name not in kept]:
+            raise InvalidRequest(
+                f"{self.path} lacks a section's picture ({missing[0]}); give the pictures again"
+            )
+        restored = request.rename_section_pictures([kept.pop(name) for name in wanted])
+        return GenerationRequest.parse(**{**dict(restored), **kept})
 
 
 def plan(
@@ -360,6 +367,8 @@ def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = F
     Raises:
         InvalidRequest: request, pictures and model do not fit together.
     """
+    for path in request.section_pictures:
+        _image_size(path)
     return make_plan(
         request,
         model=spec.key,
@@ -388,7 +397,9 @@ def _load_pictures(plan: Plan) -> "Pictures":
     def fitted(path: Path | None) -> Any:
         return fit_image(load_image(path), plan.width, plan.height) if path is not None else None
 
-    return Pictures(fitted(plan.request.image), fitted(plan.request.end_image))
+    request = plan.request
+    sections = tuple(fitted(path) for path in request.section_pictures)
+    return Pictures(fitted(request.image), fitted(request.end_image), sections)
 
 
 def _loader(

@@ -10,7 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from framepack.domain.errors import InvalidRequest
-from framepack.domain.request import GenerationRequest
+from framepack.domain.request import SECTION_FIELDS, GenerationRequest
 
 __all__ = [
     "Device",
@@ -41,14 +41,24 @@ _PANELS = {
         "guidance_scale",
         "true_cfg_scale",
         "guidance_rescale",
+        "cfg_zero_star",
+        "zero_init_steps",
         "shift",
         "solver",
         "latent_window_size",
+    ),
+    "Sections": (
+        "section_prompts",
+        "section_mode",
+        "section_images",
+        "section_seeds",
+        "blend_sections",
     ),
     "Pictures": ("start_strength", "end_strength", "vision_strength"),
     _FILE: ("crf", "preset"),
 }
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_SECTIONS_METAVAR = "FILE|TEXT"
 _LONGEST_CHOICE = 30
 
 Output = Annotated[
@@ -181,8 +191,19 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given; those left out keep the schema's defaults."""
-    return {name: value for name, value in fields.items() if value is not None}
+    """The options that were given; those left out keep the schema's defaults.
+
+    Where a field takes cues of sections, the name of a file stands for what is in it.
+
+    Raises:
+        InvalidRequest: such a file cannot be read.
+    """
+    from framepack.media.section_files import read_section_file
+
+    values = {name: value for name, value in fields.items() if value is not None}
+    for name in SECTION_FIELDS & values.keys():
+        values[name] = read_section_file(values[name])
+    return values
 
 
 def check_at_least(option: str, value: float | None, minimum: float) -> None:
@@ -217,6 +238,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 def _metavar(field: FieldInfo, unit: str) -> str:
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     kind = kinds[0] if NoneType in get_args(field.annotation) else field.annotation
+    if get_origin(kind) is tuple:
+        return _SECTIONS_METAVAR
     if get_origin(kind) is Literal:
         choices = "|".join(get_args(kind))
         return choices if len(choices) <= _LONGEST_CHOICE else "NAME"

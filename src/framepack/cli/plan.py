@@ -92,17 +92,23 @@ def plan_table(plan: "Plan", *, verbose: bool = False) -> list[str]:
     names = ["order", "section", "seconds", "frames", "padding"]
     names += ["start", "noisy", "1x", "2x", "4x"] if verbose else []
     rows = [_row(section, plan.fps, verbose=verbose) for section in plan.sections]
+    for name in ("seed", "image"):
+        own = [getattr(section, name) for section in plan.sections]
+        if any(value is not None for value in own):
+            names.append(name)
+            for row, value in zip(rows, own, strict=True):
+                shown = value.name if isinstance(value, Path) else str(value)
+                row.append(_shortened(shown) if value is not None else "-")
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     lines = []
-    for row, prompt in zip(
-        [names, *rows], ["prompt", *(section.prompt for section in plan.sections)], strict=True
-    ):
+    for row, prompt in zip([names, *rows], ["prompt", *map(_prompt, plan.sections)], strict=True):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join([*cells, _shortened(prompt)]).rstrip())
+        lines.append("  ".join([*cells, _shortened(prompt, _PROMPTS_LENGTH)]).rstrip())
     return lines
 
 
-_PROMPT_LENGTH = 60
+_PROMPT_LENGTH = 40
+_PROMPTS_LENGTH = 90
 _MODES = {
     "t2v": "text to video",
     "i2v": "start picture to video",
@@ -133,6 +139,13 @@ def _row(section: "Section", fps: float, *, verbose: bool) -> list[str]:
     return cells
 
 
+def _prompt(section: "Section") -> str:
+    """The text of a section, or the texts that blend in it with their shares."""
+    if not section.mixture:
+        return section.prompt
+    return " + ".join(f"{share:.0%} {_shortened(text)}" for text, share in section.mixture)
+
+
 def _span(indices: tuple[int, ...]) -> str:
     """Positions on the time axis, consecutive ones as a range."""
     if not indices:
@@ -140,12 +153,13 @@ def _span(indices: tuple[int, ...]) -> str:
     return str(indices[0]) if len(indices) == 1 else f"{indices[0]}-{indices[-1]}"
 
 
-def _shortened(prompt: str) -> str:
+def _shortened(prompt: str, length: int = _PROMPT_LENGTH) -> str:
     text = one_line(prompt)
-    return text if len(text) <= _PROMPT_LENGTH else f"{text[: _PROMPT_LENGTH - 3]}..."
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def _print(plan: "Plan", *, verbose: bool) -> None:
+    write(plan.target)
     for name, value in plan_facts(plan).items():
         write(f"{name:<9}{value}")
     write("")

@@ -6,7 +6,8 @@ frame count, and every section with its frame indices, in rendering order.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +26,7 @@ from framepack.domain.schedule import (
     section_frames,
     sections_for,
 )
+from framepack.domain.timeline import settle_sections
 
 __all__ = ["Mode", "ModelDefaults", "ModelGeometry", "Plan", "Section", "make_plan"]
 
@@ -42,6 +44,9 @@ class Section:
         padding: gap to the start picture on the time axis, in sections; 0 when forward-only.
         indices: positions of its latent frames on the time axis.
         prompt: what happens in it.
+        mixture: texts and their shares, which sum to 1, where prompts blend; else empty.
+        image: picture that stands for the start picture in it, or None.
+        seed: of its noise, or None for the video's.
         start_frame: first output frame it is responsible for.
         end_frame: one past the last output frame it is responsible for.
         overlap_frames: frames blended with its neighbour rendered before; 0 for the first.
@@ -59,6 +64,14 @@ class Section:
     overlap_frames: int
     is_first_rendered: bool
     is_last_rendered: bool
+    mixture: tuple[tuple[str, float], ...] = ()
+    image: Path | None = None
+    seed: int | None = None
+
+    @property
+    def texts(self) -> tuple[tuple[str, float], ...]:
+        """Every text that steers it, with its share."""
+        return self.mixture or ((self.prompt, 1.0),)
 
 
 class Plan(BaseModel):
@@ -115,6 +128,16 @@ class Plan(BaseModel):
         """Whether the end is rendered first (inverted anti-drifting sampling)."""
         return self.variant == "bi-directional"
 
+    @property
+    def target(self) -> str:
+        """The line that announces a video: the target of the original rule, and the true count."""
+        target = (4 * self.latent_window_size - 3) * self.num_sections + 1
+        sections = "section" if self.num_sections == 1 else "sections"
+        return (
+            f"Target video: {target} frames in {self.num_sections} {sections}; "
+            f"exactly {self.num_frames} frames are written."
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-able values."""
         return self.model_dump(mode="json")
@@ -122,6 +145,26 @@ class Plan(BaseModel):
     def to_json(self, indent: int | None = None) -> str:
         """The plan as JSON text."""
         return self.model_dump_json(indent=indent)
+
+    def without_folders(self) -> "Plan":
+        """The same with the names of pictures in place of their paths.
+
+        Pictures of sections that would share a name are told apart by a number.
+        """
+        renamed = self.request.rename_section_pictures(_file_names(self.request.section_pictures))
+        names = dict(zip(self.request.section_pictures, renamed.section_pictures, strict=True))
+        start, end = self.request.image, self.request.end_image
+        request = renamed.model_copy(
+            update={
+                "image": Path(start.name) if start is not None else None,
+                "end_image": Path(end.name) if end is not None else None,
+            }
+        )
+        sections = tuple(
+            replace(section, image=names[section.image]) if section.image is not None else section
+            for section in self.sections
+        )
+        return self.model_copy(update={"request": request, "sections": sections})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Plan":
@@ -139,6 +182,15 @@ class Plan(BaseModel):
                 f"this is not a plan that can be read: {where}: {first['msg']}; "
                 "make it anew with `framepack plan --json`"
             ) from error
+
+
+def _file_names(paths: Sequence[Path]) -> list[Path]:
+    """The last part of each path, with a number in front where two are the same."""
+    names: list[Path] = []
+    for index, path in enumerate(paths):
+        name = Path(path.name)
+        names.append(Path(f"{index}-{path.name}") if name in names else name)
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +254,11 @@ def make_plan(
         width=width,
         height=height,
     )
+    if resolved.zero_init_steps >= resolved.num_inference_steps:
+        raise InvalidRequest(
+            f"zero_init_steps (--zero-init-steps) is {resolved.zero_init_steps} but there are "
+            f"{resolved.num_inference_steps} steps in all; it must be less"
+        )
     return Plan(
         request=resolved,
         model=model,
@@ -379,13 +436,23 @@ def _sections(
     window, stride = request.latent_window_size, geometry.temporal_stride
     count = length.num_sections
     inverted = request.variant == "bi-directional"
+    spans = [
+        section_frames(index, window, length.num_frames, has_start=has_start, stride=stride)
+        for index in range(count)
+    ]
+    settings = settle_sections(
+        (*request.section_prompts, *request.section_images, *request.section_seeds),
+        prompt=request.prompt,
+        mode=request.section_mode,
+        blend_sections=request.blend_sections,
+        starts_s=[start / request.fps for start, _ in spans],
+        duration_s=length.num_frames / request.fps,
+    )
     gaps = paddings(count, geometry.trained_padding) if inverted else [0] * count
     sections = []
     for render_index, padding in enumerate(gaps):
         index = count - 1 - render_index if inverted else render_index
-        start_frame, end_frame = section_frames(
-            index, window, length.num_frames, has_start=has_start, stride=stride
-        )
+        own = settings[index]
         sections.append(
             Section(
                 index=index,
@@ -396,12 +463,15 @@ def _sections(
                     if inverted
                     else forward_indices(window, geometry.layout)
                 ),
-                prompt=request.prompt,
-                start_frame=start_frame,
-                end_frame=end_frame,
+                prompt=own.prompt,
+                start_frame=spans[index][0],
+                end_frame=spans[index][1],
                 overlap_frames=overlap_frames(window, stride=stride) if render_index else 0,
                 is_first_rendered=render_index == 0,
                 is_last_rendered=render_index == count - 1,
+                mixture=own.mixture,
+                image=own.image,
+                seed=own.seed,
             )
         )
     return tuple(sections)
@@ -411,6 +481,8 @@ def _notes(request: ResolvedRequest, length: _Length, geometry: ModelGeometry) -
     notes = []
     if request.negative_prompt.strip() and request.true_cfg_scale == 1:
         notes.append("The negative prompt has no effect at --cfg-scale 1; raise it to use one.")
+    if request.cfg_zero_star and request.true_cfg_scale == 1:
+        notes.append("CFG-Zero* has no effect at --cfg-scale 1; raise it to use it.")
     trained = geometry.trained_padding
     inverted = request.variant == "bi-directional"
     if inverted and trained is not None and length.num_sections > trained + 1:

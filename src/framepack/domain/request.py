@@ -4,17 +4,28 @@ Every field carries a title, a description with unit, limits and default, and in
 command line option, so labels, help texts and forms are generated from here and nowhere else.
 """
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from framepack.domain.errors import InvalidRequest
+from framepack.domain.timeline import CueKind, SectionCue, SectionMode, read_cues
 
 __all__ = [
     "MAX_DURATION_S",
     "MAX_SEED",
+    "SECTION_FIELDS",
     "SOLVERS",
     "VARIANTS",
     "X264_PRESETS",
@@ -50,6 +61,13 @@ MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader, a browser's included, keeps exactly."""
 
 _OWN_DEFAULT = "the model's own"
+_CUE_KINDS: dict[str, CueKind] = {
+    "section_prompts": "prompt",
+    "section_images": "image",
+    "section_seeds": "seed",
+}
+SECTION_FIELDS = frozenset(_CUE_KINDS)
+"""The fields that say what changes from section to section."""
 
 
 def _field(
@@ -75,7 +93,8 @@ def _field(
         unit: unit of the value, if it has one.
         limits: pydantic constraints (ge, gt, le, max_length).
     """
-    shown = unset if default is None else (repr(default) if default == "" else str(default))
+    empty = default is None or default == ()
+    shown = unset if empty else (repr(default) if default == "" else str(default))
     return Field(
         default,
         title=title,
@@ -240,6 +259,23 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=1,
     )
+    cfg_zero_star: bool = _field(
+        False,
+        "Scale the negative prediction of true guidance to fit the positive one (CFG-Zero*).",
+        title="CFG-Zero*",
+        option="--cfg-zero-star",
+        rule="true or false",
+    )
+    zero_init_steps: int = _field(
+        0,
+        "First steps of the first-rendered section that change nothing (CFG-Zero*'s zero-init).",
+        title="Zero-init steps",
+        option="--zero-init-steps",
+        unit="steps",
+        rule="a whole number from 0 to 10, less than the steps",
+        ge=0,
+        le=10,
+    )
     shift: float | None = _field(
         None,
         "Weight of the noisy part of the schedule; 0 is the rule that depends on the size.",
@@ -265,6 +301,48 @@ class GenerationRequest(BaseModel):
         rule="a whole number of latent frames from 1 to 33",
         ge=1,
         le=33,
+    )
+    section_prompts: tuple[SectionCue, ...] = _field(
+        (),
+        "What happens in single sections.",
+        title="Section prompts",
+        option="--section-prompts",
+        rule="lines that share the sections, `2: text`, `[2s: text]`, `2:text;;;-1:text`, or the "
+        "path of a YAML or text file with them",
+        unset="none",
+    )
+    section_mode: SectionMode = _field(
+        "append",
+        "Whether the text of a section follows the prompt or stands in its place.",
+        title="Section text",
+        option="--section-mode",
+        rule="one of append, replace",
+    )
+    section_images: tuple[SectionCue, ...] = _field(
+        (),
+        "Pictures that stand for the start picture in single sections.",
+        title="Section pictures",
+        option="--section-images",
+        rule="paths of pictures, placed as section prompts are",
+        unset="none",
+    )
+    section_seeds: tuple[SectionCue, ...] = _field(
+        (),
+        "Seeds of the noise of single sections.",
+        title="Section seeds",
+        option="--section-seeds",
+        rule="whole numbers, placed as section prompts are",
+        unset="none",
+    )
+    blend_sections: int = _field(
+        0,
+        "Sections over which one prompt turns into the next.",
+        title="Prompt blending",
+        option="--blend-sections",
+        unit="sections",
+        rule="a whole number of sections from 0, a sudden change, to 100",
+        ge=0,
+        le=100,
     )
     start_strength: float = _field(
         1.0,
@@ -317,6 +395,12 @@ class GenerationRequest(BaseModel):
         rule=f"one of {', '.join(X264_PRESETS)}",
     )
 
+    @field_validator("section_prompts", "section_images", "section_seeds", mode="before")
+    @classmethod
+    def _cues_in_any_form(cls, value: object, info: ValidationInfo) -> object:
+        kind = _CUE_KINDS[info.field_name or ""]
+        return read_cues(value, kind)
+
     @field_validator("image", "end_image", mode="before")
     @classmethod
     def _path_is_not_empty(cls, value: object) -> object:
@@ -350,7 +434,27 @@ class GenerationRequest(BaseModel):
     @property
     def has_subject(self) -> bool:
         """Whether there is a prompt or a picture to make a video of."""
-        return bool(self.prompt.strip() or self.image or self.end_image)
+        said = self.prompt.strip() or any(cue.prompt for cue in self.section_prompts)
+        return bool(said or self.image or self.end_image)
+
+    @property
+    def section_pictures(self) -> tuple[Path, ...]:
+        """Every picture that a section names, once, in the order of the request."""
+        cues = (*self.section_prompts, *self.section_images, *self.section_seeds)
+        return tuple(dict.fromkeys(cue.image for cue in cues if cue.image is not None))
+
+    def rename_section_pictures(self, paths: Sequence[Path]) -> Self:
+        """The same request with other paths for its ``section_pictures``, in their order."""
+        renamed = dict(zip(self.section_pictures, paths, strict=True))
+
+        def rename(cues: tuple[SectionCue, ...]) -> tuple[SectionCue, ...]:
+            return tuple(
+                cue.model_copy(update={"image": renamed[cue.image]}) if cue.image else cue
+                for cue in cues
+            )
+
+        cues = {name: rename(getattr(self, name)) for name in _CUE_KINDS}
+        return self.model_copy(update=cues)
 
     def require_subject(self) -> None:
         """Refuse a request that says nothing.
@@ -406,6 +510,10 @@ def _explain_one(item: dict[str, Any]) -> str:
         return f"unknown field {name!r}{hint}"
     extra = GenerationRequest.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)
+    cause = item.get("ctx", {}).get("error")
+    if name in _CUE_KINDS:
+        where = "".join(f"{part}: " for part in location[1:])
+        return f"{name} ({extra['option']}): {cause or where + item['msg']}"
     found = _shorten(item["input"])
     return f"{name} ({extra['option']}) is {found}; it must be {extra['rule']}"
 

@@ -5,15 +5,15 @@ of the encoders. Shape letters: docs/notation.md.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from framepack.domain.plan import Plan
+from framepack.domain.plan import Plan, Section
 from framepack.media.images import black, to_tensor
 from framepack.models.autoencoder import encode_image
 from framepack.models.encoders import PromptEmbeds
@@ -31,10 +31,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Pictures:
-    """The input pictures, fitted to the video's size; None where there is none."""
+    """The input pictures, fitted to the video's size; None where there is none.
+
+    Attributes:
+        start: the first frame.
+        end: the last frame.
+        sections: those of ``GenerationRequest.section_pictures``, in that order.
+    """
 
     start: Image.Image | None = None
     end: Image.Image | None = None
+    sections: tuple[Image.Image, ...] = ()
+
+    def by_name(self) -> dict[str, Image.Image]:
+        """Those that are there: ``start``, ``end``, ``section-0`` and so on."""
+        named = {"start": self.start, "end": self.end}
+        named |= {f"section-{index}": picture for index, picture in enumerate(self.sections)}
+        return {name: picture for name, picture in named.items() if picture is not None}
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Conditions:
             picture in text to video, which is never shown.
         start_anchor: the same as the network sees it, weakened by the start strength.
         end_anchor: [1, C, 1, h, w] fp32, the end picture as the network sees it, or None.
+        section_anchors: by path, what stands for ``start_anchor`` in single sections.
         image_embeds: [1, N, D], what the image encoder saw.
     """
 
@@ -58,6 +72,17 @@ class Conditions:
     start_anchor: Tensor
     end_anchor: Tensor | None
     image_embeds: Tensor
+    section_anchors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def anchor(self, section: Section) -> Tensor:
+        """The start picture as the network sees it in a section, [1, C, 1, h, w]."""
+        return self.section_anchors[str(section.image)] if section.image else self.start_anchor
+
+    def prompt(self, section: Section) -> PromptEmbeds:
+        """What the text encoders made of a section's text, or of several, by their shares."""
+        if not section.mixture:
+            return self.prompts[section.prompt]
+        return mix_prompts([(self.prompts[text], share) for text, share in section.mixture])
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return named tensors and a JSON-able document, for storing."""
@@ -73,7 +98,9 @@ class Conditions:
             tensors |= _named("negative", self.negative)
         for index, embeds in enumerate(self.prompts.values()):
             tensors |= _named(f"prompt.{index}", embeds)
-        return tensors, {"prompts": list(self.prompts)}
+        for index, anchor in enumerate(self.section_anchors.values()):
+            tensors[f"section_anchor.{index}"] = anchor
+        return tensors, {"prompts": list(self.prompts), "pictures": list(self.section_anchors)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> Self:
@@ -88,6 +115,10 @@ class Conditions:
             start_anchor=tensors["start_anchor"],
             end_anchor=tensors.get("end_anchor"),
             image_embeds=tensors["image_embeds"],
+            section_anchors={
+                path: tensors[f"section_anchor.{index}"]
+                for index, path in enumerate(document.get("pictures", ()))
+            },
         )
 
 
@@ -98,13 +129,13 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
     Args:
         plan: gives the section prompts, seed and strengths.
         components: encoders and VAE.
-        pictures: fitted to the plan's size. Without a start picture a black one anchors
-            the video.
+        pictures: fitted to the plan's size, those of sections included. Without a start
+            picture a black one anchors the video.
 
     Source: order and roles of the released section loop; strengths are ours (docs/notation.md).
     """
     request = plan.request
-    texts = dict.fromkeys(section.prompt for section in plan.sections)
+    texts = dict.fromkeys(text for section in plan.sections for text, _ in section.texts)
     prompts = {text: components.encode_prompt(text) for text in texts}
     negative = None
     if request.true_cfg_scale != 1:
@@ -118,6 +149,17 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
         end_latent = _encode_picture(pictures.end, "end", plan.seed, components)
         end_noise = seeded_generator(plan.seed, "end strength")
         end_anchor = weaken(end_latent, request.end_strength, end_noise)
+
+    section_anchors = {
+        str(path): weaken(
+            _encode_picture(picture, f"section {index}", plan.seed, components),
+            request.start_strength,
+            seeded_generator(plan.seed, f"section {index} strength"),
+        )
+        for index, (path, picture) in enumerate(
+            zip(request.section_pictures, pictures.sections, strict=True)
+        )
+    }
 
     image_embeds = mix_vision(
         components.encode_vision(start),
@@ -133,6 +175,19 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
         start_anchor=weaken(start_latent, request.start_strength, start_noise),
         end_anchor=end_anchor,
         image_embeds=image_embeds,
+        section_anchors=section_anchors,
+    )
+
+
+def mix_prompts(parts: Sequence[tuple[PromptEmbeds, float]]) -> PromptEmbeds:
+    """Average embeddings by shares that sum to 1; a token counts where any text has one.
+
+    Past its end a text is zeros, as the encoders leave it, so longer texts fade in.
+    """
+    return PromptEmbeds(
+        prompt_embeds=torch.stack([each.prompt_embeds * share for each, share in parts]).sum(0),
+        prompt_mask=torch.stack([each.prompt_mask for each, _ in parts]).any(0),
+        pooled=torch.stack([each.pooled * share for each, share in parts]).sum(0),
     )
 
 

@@ -60,12 +60,11 @@ def video_document(workspace: Workspace, statistics: Statistics | None) -> dict[
     The pictures travel with it, so their paths, which say where somebody keeps their files,
     are cut down to names.
     """
-    plan = workspace.plan.to_dict()
-    for name in ("image", "end_image"):
-        path = getattr(workspace.plan.request, name)
-        plan["request"][name] = path.name if path is not None else None
-    pictures = workspace.pictures()
-    named = {"image": pictures.start, "end_image": pictures.end}
+    plan = workspace.plan.without_folders().to_dict()
+    names = {"start": "image", "end": "end_image"}
+    pictures = {
+        names.get(name, name): picture for name, picture in workspace.pictures().by_name().items()
+    }
     document = {
         "program": "framepack",
         "version": framepack.__version__,
@@ -74,8 +73,7 @@ def video_document(workspace: Workspace, statistics: Statistics | None) -> dict[
         "components": workspace.component_hashes,
         "statistics": statistics,
     }
-    given = {name: picture for name, picture in named.items() if picture is not None}
-    return attach_pictures(document, given)
+    return attach_pictures(document, pictures)
 
 
 def write_video_thumbnail(video: Path) -> Path:

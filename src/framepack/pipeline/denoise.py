@@ -4,7 +4,6 @@ Shape letters: docs/notation.md.
 """
 
 from collections.abc import Iterator
-from itertools import count
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from framepack.models.encoders import PromptEmbeds
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.history import HistoryWindow
-from framepack.sampling.flow import apply_guidance, sigmas
+from framepack.sampling.flow import apply_guidance, section_noise, sigmas
 from framepack.sampling.solvers import StepState, sample
 
 __all__ = ["SectionDenoiser", "denoise_section", "section_noises"]
@@ -81,11 +80,13 @@ class SectionDenoiser:
         self._device = components.device
         self._true_cfg_scale = plan.request.true_cfg_scale
         self._guidance_rescale = plan.request.guidance_rescale
+        self._optimised_scale = plan.request.cfg_zero_star
+        self._zero_steps = plan.request.zero_init_steps if section.is_first_rendered else 0
         self._step = 0
         self._context = self._pack(section, window, conditions)
         guidance = torch.tensor([plan.request.guidance_scale * TIME_SCALE])
         self._context["guidance"] = self._to_network(guidance)
-        self._positive = self._text(conditions.prompts[section.prompt])
+        self._positive = self._text(conditions.prompt(section))
         self._negative = None
         if self._true_cfg_scale != 1 and conditions.negative is not None:
             self._negative = self._text(conditions.negative)
@@ -95,12 +96,25 @@ class SectionDenoiser:
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return the clean latents predicted from ``x`` [1, C, T, h, w] at level ``sigma``."""
         rounded = self._to_network(x)
-        flow = self._predict("cond", rounded, sigma, self._positive)
-        if self._negative is not None:
-            negative = self._predict("uncond", rounded, sigma, self._negative)
-            flow = apply_guidance(flow, negative, self._true_cfg_scale, self._guidance_rescale)
+        if self._step < self._zero_steps:
+            flow = torch.zeros_like(rounded, dtype=torch.float32)
+        else:
+            flow = self._guided(rounded, sigma)
         self._step += 1
         return (rounded.float() - sigma.to(flow) * flow).to(x.dtype)
+
+    def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return the flow for the prompt, led away from that for the negative prompt."""
+        flow = self._predict("cond", x, sigma, self._positive)
+        if self._negative is None:
+            return flow
+        return apply_guidance(
+            flow,
+            self._predict("uncond", x, sigma, self._negative),
+            self._true_cfg_scale,
+            self._guidance_rescale,
+            optimised_scale=self._optimised_scale,
+        )
 
     def _predict(self, name: str, x: Tensor, sigma: Tensor, text: dict[str, Tensor]) -> Tensor:
         """Return the flow, noise minus clean latents, [1, C, T, h, w] fp32."""
@@ -118,7 +132,8 @@ class SectionDenoiser:
     ) -> dict[str, Tensor]:
         """Return the context tensors and indices under the network's argument names."""
         indices = section.indices
-        clean = torch.cat([conditions.start_anchor.to(window.clean_1x), window.clean_1x], dim=2)
+        anchor = conditions.anchor(section).to(window.clean_1x)
+        clean = torch.cat([anchor, window.clean_1x], dim=2)
         context = {
             "image_embeds": self._to_network(conditions.image_embeds),
             "indices_latents": torch.tensor(indices.noisy),
@@ -145,20 +160,24 @@ class SectionDenoiser:
 
 
 def section_noises(
-    seed: int, shape: tuple[int, ...], *, first_render_index: int = 0
+    plan: Plan, shape: tuple[int, ...], *, first_render_index: int = 0
 ) -> Iterator[Tensor]:
-    """Yield the starting noise of each section in render order, endlessly.
+    """Yield the starting noise of each section in render order.
 
     The same draws as ``sampling.flow.section_noise``, each made once: the draws of sections
-    that are done already are repeated only when a run is resumed.
+    that are done already are repeated only when a run is resumed. A section with a seed of its
+    own draws from that; the others are as they would be without.
 
     Args:
-        seed: of the request.
+        plan: gives the seeds.
         shape: of a section's latents, [1, C, T, h, w].
         first_render_index: sections to skip.
     """
-    generator = torch.Generator("cpu").manual_seed(seed)
-    for render_index in count():
+    generator = torch.Generator("cpu").manual_seed(plan.seed)
+    for section in plan.sections:
         noise = torch.randn(shape, generator=generator, dtype=torch.float32)
-        if render_index >= first_render_index:
-            yield noise
+        if section.render_index < first_render_index:
+            continue
+        if section.seed is not None:
+            noise = section_noise(section.seed, 0, shape)
+        yield noise

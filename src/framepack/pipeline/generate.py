@@ -87,9 +87,9 @@ def generate(
             state = _before_first_section(plan, conditions)
         run = _Run(workspace, components, conditions, stats)
         noises = section_noises(
-            plan.seed, _section_shape(plan, conditions), first_render_index=state.num_done
+            plan, _section_shape(plan, conditions), first_render_index=state.num_done
         )
-        for section, noise in zip(plan.sections[state.num_done :], noises, strict=False):
+        for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
             state = yield from run.render(section, state, noise)
 
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")

@@ -153,9 +153,8 @@ class Workspace:
                         f"{directory} already holds a run; continue it with `framepack resume "
                         f"{directory}` or name another run directory"
                     )
-                for name, picture in (("start", pictures.start), ("end", pictures.end)):
-                    if picture is not None:
-                        picture.save(directory / "inputs" / f"{name}.png")
+                for name, picture in pictures.by_name().items():
+                    picture.save(directory / "inputs" / f"{name}.png")
                 document = {
                     "format": FORMAT,
                     "plan": plan.to_dict(),
@@ -226,8 +225,20 @@ class Workspace:
         return dict(self._document["components"] or {})
 
     def pictures(self) -> Pictures:
-        """Return the fitted input pictures."""
-        return Pictures(self._picture("start"), self._picture("end"))
+        """Return the fitted input pictures.
+
+        Raises:
+            WorkspaceError: one of a section is missing.
+        """
+        number = len(self.plan.request.section_pictures)
+        sections = [self._picture(f"section-{index}") for index in range(number)]
+        if None in sections:
+            raise WorkspaceError(
+                f"{self.directory / 'inputs'} lacks a section's picture; delete {self.directory} "
+                "and generate the video again"
+            )
+        found = tuple(picture for picture in sections if picture is not None)
+        return Pictures(self._picture("start"), self._picture("end"), found)
 
     def bind(self, hashes: Mapping[str, str], made_with: Mapping[str, str]) -> None:
         """Record what the run is made with at the first start; refuse other weights afterwards.

@@ -93,6 +93,8 @@ def apply_guidance(
     negative: Tensor,
     true_cfg_scale: float,
     guidance_rescale: float = 0.0,
+    *,
+    optimised_scale: bool = False,
 ) -> Tensor:
     """Classifier-free guidance, optionally pulled back to the positive prediction's contrast.
 
@@ -102,18 +104,31 @@ def apply_guidance(
         true_cfg_scale: 1 gives the positive prediction, more moves away from the negative.
         guidance_rescale: 0 to 1, share of the result whose standard deviation per sample is
             set to the positive's.
+        optimised_scale: scale the negative prediction, per sample, to where it is nearest to
+            the positive one (CFG-Zero*).
 
     Returns:
         [B, ...] guided prediction.
 
-    Source: arXiv 2207.12598 (guidance); arXiv 2305.08891, section 3.4 (rescale).
+    Source: arXiv 2207.12598 (guidance); arXiv 2305.08891, section 3.4 (rescale); arXiv
+    2503.18886 (optimised scale).
     """
+    if optimised_scale:
+        negative = negative * _nearest_scale(positive, negative)
     guided = negative + true_cfg_scale * (positive - negative)
     if guidance_rescale == 0:
         return guided
     dims = tuple(range(1, positive.ndim))
     ratio = positive.std(dims, keepdim=True) / guided.std(dims, keepdim=True)
     return guidance_rescale * (guided * ratio) + (1.0 - guidance_rescale) * guided
+
+
+def _nearest_scale(positive: Tensor, negative: Tensor) -> Tensor:
+    """The factor s per sample, [B, 1, ...], with the least ``|positive - s * negative|``."""
+    dims = tuple(range(1, positive.ndim))
+    product = (positive * negative).sum(dims, keepdim=True)
+    square = negative.square().sum(dims, keepdim=True)
+    return product / square.clamp(min=torch.finfo(square.dtype).tiny)
 
 
 def section_noise(seed: int, render_index: int, shape: tuple[int, ...]) -> Tensor:

@@ -37,7 +37,7 @@ def test_options_that_are_not_given_leave_the_schemas_defaults(
     assert main(["plan", "--prompt", "a dog", "--seed", "7", "--json", "-q"]) == 0
     request = json.loads(capsys.readouterr().out)["request"]
     defaults = GenerationRequest.parse(prompt="a dog", seed=7)
-    for name, value in dict(defaults).items():
+    for name, value in defaults.model_dump(mode="json").items():
         assert value is None or request[name] == value
 
 

@@ -1,5 +1,5 @@
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -71,9 +71,12 @@ def _conditions(negative: bool = False) -> Conditions:
 
 
 def _denoiser(
-    plan: Plan, components: FakeComponents, conditions: Conditions | None = None
+    plan: Plan,
+    components: FakeComponents,
+    conditions: Conditions | None = None,
+    render_index: int = 0,
 ) -> SectionDenoiser:
-    section = plan.sections[0]
+    section = plan.sections[render_index]
     history = LatentHistory.empty(
         torch.zeros(1, 4, 1, 2, 2), num_frames=19, grows_backward=plan.is_inverted
     )
@@ -191,12 +194,86 @@ def test_a_section_yields_once_per_step() -> None:
 
 
 def test_noises_are_those_of_each_section_made_alone() -> None:
-    noises = section_noises(11, SHAPE)
-    for render_index in range(4):
-        assert torch.equal(next(noises), section_noise(11, render_index, SHAPE))
+    noises = list(section_noises(_plan(seed=11), SHAPE))
+    assert len(noises) == _plan().num_sections >= 3
+    for render_index, noise in enumerate(noises):
+        assert torch.equal(noise, section_noise(11, render_index, SHAPE))
 
 
 def test_noises_of_a_resumed_run_go_on_where_they_were() -> None:
-    noises = section_noises(11, SHAPE, first_render_index=2)
+    noises = section_noises(_plan(seed=11), SHAPE, first_render_index=1)
+    assert torch.equal(next(noises), section_noise(11, 1, SHAPE))
     assert torch.equal(next(noises), section_noise(11, 2, SHAPE))
-    assert torch.equal(next(noises), section_noise(11, 3, SHAPE))
+
+
+def test_a_seed_of_its_own_changes_one_section_alone() -> None:
+    plain = list(section_noises(_plan(seed=11), SHAPE))
+    plan = _plan(seed=11, section_seeds="1: 77")
+    noises = list(section_noises(plan, SHAPE))
+    changed = [not torch.equal(*pair) for pair in zip(plain, noises, strict=True)]
+    assert changed == [section.index == 1 for section in plan.sections]
+    assert torch.equal(noises[changed.index(True)], section_noise(77, 0, SHAPE))
+
+
+def test_a_section_with_a_picture_of_its_own_starts_from_that() -> None:
+    plan = _plan(section_images="1: a.png")
+    other = torch.full((1, 4, 1, 2, 2), 9.0)
+    conditions = replace(_conditions(), section_anchors={"a.png": other})
+    for section in plan.sections:
+        components = FakeComponents(RecordingNetwork())
+        _denoiser(plan, components, conditions, section.render_index)(
+            torch.zeros(SHAPE), torch.tensor(1.0)
+        )
+        clean = components.transformer.calls[0]["latents_clean"]
+        assert float(clean[:, :, :1].mean()) == (5.0 if section.index == 0 else 9.0)
+
+
+def test_blending_prompts_reach_the_network_by_their_shares() -> None:
+    plan = _plan(prompt="", section_prompts="0: x\n1: y", blend_sections=1)
+    conditions = _conditions()
+    short = PromptEmbeds(
+        prompt_embeds=torch.tensor([[[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]]),
+        prompt_mask=torch.tensor([[True, False, False]]),
+        pooled=torch.ones(1, 2),
+    )
+    conditions = replace(conditions, prompts={**conditions.prompts, "y": short})
+    section = next(section for section in plan.sections if section.index == 1)
+    components = FakeComponents(RecordingNetwork())
+    _denoiser(plan, components, conditions, section.render_index)(
+        torch.zeros(SHAPE), torch.tensor(1.0)
+    )
+    call = components.transformer.calls[0]
+    assert call["encoder_hidden_states"][0, :, 0].tolist() == [0.625, 0.125, 0.125]
+    assert call["encoder_attention_mask"].tolist() == [[True, True, True]]
+    assert call["pooled_projections"].tolist() == [[0.625, 0.625]]
+
+
+def test_zero_init_steps_run_no_network_and_change_nothing() -> None:
+    plan = _plan(zero_init_steps=2)
+    network = RecordingNetwork()
+    denoiser = _denoiser(plan, FakeComponents(network))
+    x = torch.randn(SHAPE)
+    assert torch.equal(denoiser(x, torch.tensor(1.0)), x)
+    assert torch.equal(denoiser(x, torch.tensor(0.9)), x)
+    assert not network.calls
+    assert not torch.equal(denoiser(x, torch.tensor(0.8)), x)
+    assert len(network.calls) == 1
+
+
+def test_zero_init_is_for_the_section_rendered_first() -> None:
+    network = RecordingNetwork()
+    denoiser = _denoiser(_plan(zero_init_steps=2), FakeComponents(network), render_index=1)
+    denoiser(torch.zeros(SHAPE), torch.tensor(1.0))
+    assert len(network.calls) == 1
+
+
+def test_cfg_zero_star_scales_the_negative_prediction() -> None:
+    def predicted(**fields: Any) -> Tensor:
+        plan = _plan(true_cfg_scale=3.0, **fields)
+        denoiser = _denoiser(plan, FakeComponents(RecordingNetwork()), _conditions(negative=True))
+        return denoiser(torch.ones(SHAPE), torch.tensor(0.5))
+
+    plain, scaled = predicted(), predicted(cfg_zero_star=True)
+    assert not torch.allclose(plain, scaled)
+    # Both predictions point the same way here, so nothing is left to lead away from.
+    assert torch.allclose(scaled, 1 - 0.5 * torch.ones(SHAPE) * (0.5 + 0.5), atol=1e-6)

@@ -112,3 +112,33 @@ def test_section_noise_leaves_the_global_generator_alone() -> None:
 def test_section_noise_before_the_first_section_is_refused() -> None:
     with pytest.raises(ValueError, match="0 or more"):
         section_noise(1, -1, (4,))
+
+
+def test_the_optimised_scale_takes_the_common_part_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    positive = torch.randn(2, 4, 3, 2, generator=generator)
+    # A negative prediction of the same direction at any length changes nothing.
+    for length in (0.1, 3.0):
+        guided = apply_guidance(positive, length * positive, 5.0, optimised_scale=True)
+        assert torch.allclose(guided, positive, atol=1e-6)
+    # One at right angles has no part in it at all.
+    across = torch.randn(2, 4, 3, 2, generator=generator)
+    dims = (1, 2, 3)
+    square = positive.square().sum(dims, keepdim=True)
+    across -= (across * positive).sum(dims, keepdim=True) / square * positive
+    guided = apply_guidance(positive, across, 5.0, optimised_scale=True)
+    assert torch.allclose(guided, 5 * positive, atol=1e-5)
+
+
+def test_the_optimised_scale_is_that_of_each_sample() -> None:
+    positive = torch.randn(2, 4, 3, 2, generator=torch.Generator().manual_seed(0))
+    negative = torch.randn(2, 4, 3, 2, generator=torch.Generator().manual_seed(1))
+    together = apply_guidance(positive, negative, 3.0, optimised_scale=True)
+    alone = apply_guidance(positive[1:], negative[1:], 3.0, optimised_scale=True)
+    assert torch.allclose(together[1:], alone)
+    assert not torch.allclose(together, apply_guidance(positive, negative, 3.0))
+
+
+def test_the_optimised_scale_of_nothing_is_no_nan() -> None:
+    positive, nothing = torch.ones(1, 2, 2), torch.zeros(1, 2, 2)
+    assert torch.equal(apply_guidance(positive, nothing, 2.0, optimised_scale=True), 2 * positive)

@@ -20,6 +20,8 @@ class Lesson:
         ends: share of clips with an end picture among sections that can have one.
         sections: the most sections between the start of a clip and the one to be made.
         turning: share of camera moves drawn from zooms and rotations alone, rather than from all.
+        turns: share of camera moves with history that change, where the section meets it, from or
+            into another motion, as sections with prompts of their own do.
         still: share of sprites that stand still, beyond those that do so anyway.
     """
 
@@ -31,6 +33,7 @@ class Lesson:
     sections: int
     turning: float = 0.0
     still: float = 0.0
+    turns: float = 0.0
 
 
 CURRICULUM = (
@@ -52,7 +55,16 @@ CURRICULUM = (
         still=0.5,
     ),
     # Everything: other words, end pictures, long clips, the default size.
-    Lesson(until=1.00, full_size=0.6, plain=0.3, sprites=0.28, ends=0.25, sections=4, turning=0.35),
+    Lesson(
+        until=1.00,
+        full_size=0.6,
+        plain=0.3,
+        sprites=0.28,
+        ends=0.25,
+        sections=4,
+        turning=0.35,
+        turns=0.2,
+    ),
 )
 
 

@@ -28,6 +28,7 @@ from framepack.training.tiny.meaning import Meaning
 from framepack.training.tiny.world import (
     CAMERA_MOTIONS,
     Sprite,
+    Turn,
     camera_clip,
     dissolve_clip,
     random_sprite,
@@ -136,8 +137,8 @@ def choose_layout(rng: np.random.Generator, lesson: Lesson) -> Layout:
     height, width = sizes[int(rng.choice(3, p=[0.5, 0.25, 0.25]))]
     inverted = bool(rng.random() < 0.5)
     if inverted:
-        section = _pick(rng, {0: 0.38, 1: 0.28, 2: 0.18, 3: 0.12, 4: 0.04}, lesson.sections)
-        neighbours = _pick(rng, {0: 0.5, 1: 0.25, 2: 0.15, 3: 0.1}, lesson.sections)
+        section = _pick(rng, {0: 0.3, 1: 0.26, 2: 0.2, 3: 0.18, 4: 0.06}, lesson.sections)
+        neighbours = _pick(rng, {0: 0.5, 1: 0.3, 2: 0.12, 3: 0.08}, lesson.sections)
     else:
         section = _pick(rng, {0: 0.38, 1: 0.24, 2: 0.2, 3: 0.12, 4: 0.06}, lesson.sections)
         neighbours = section
@@ -251,7 +252,11 @@ class SampleMaker:
             return self._sprite_scene(layout, sprite, sprite_caption(rng, sprite), shown=shown)
         picture = self._picture(rng, layout)
         motion = _motion(rng, lesson)
-        return _camera_scene(picture, motion, camera_caption(rng, motion, plain=lesson.plain))
+        caption = camera_caption(rng, motion, plain=lesson.plain)
+        if layout.neighbours and rng.random() < lesson.turns:
+            other = str(rng.choice([name for name in CAMERA_MOTIONS if name != motion]))
+            return _turning_scene(layout, picture, motion, other, caption)
+        return _camera_scene(picture, motion, caption)
 
     def _sprite_scene(
         self, layout: Layout, sprite: Sprite, caption: str, *, shown: bool = False
@@ -291,6 +296,23 @@ def _camera_scene(picture: Tensor, motion: str, caption: str, end: Tensor | None
     meaning = {"camera": motion} if caption else {}
     return _Scene(
         lambda frames: camera_clip(picture, motion, frames), caption, picture, end, meaning
+    )
+
+
+def _turning_scene(
+    layout: Layout, picture: Tensor, motion: str, other: str, caption: str
+) -> _Scene:
+    """A camera move in the section to be made, with another one in what is there already."""
+    frames_per_section = FRAMES_PER_LATENT * WINDOW
+    if layout.inverted:
+        first, turn = motion, Turn(other, frames_per_section * (layout.section + 1))
+    else:
+        first, turn = other, Turn(motion, frames_per_section * layout.section)
+    return _Scene(
+        lambda frames: camera_clip(picture, first, frames, turn),
+        caption,
+        picture,
+        meaning={"camera": motion},
     )
 
 

@@ -72,20 +72,33 @@ class Sprite:
     radius: float
 
 
-def _affine_grid(motion: str, frames: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Sampling positions in pixels [F, H, W, 2] and shrink factor [F] of a camera move."""
-    dx, dy, zoom, degrees = CAMERA_MOTIONS[motion]
-    time = frames.to(torch.float32)
-    scale = torch.exp(-zoom * time)
-    angle = -torch.deg2rad(degrees * time)
+@dataclass(frozen=True)
+class Turn:
+    """A change of camera motion: ``motion`` from frame ``frame`` on."""
+
+    motion: str
+    frame: int
+
+
+def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """Positions of the pixels [1, H, W, 2] as (x, y), measured from the middle of the frame."""
     y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32, device=frames.device) - (height - 1) / 2,
-        torch.arange(width, dtype=torch.float32, device=frames.device) - (width - 1) / 2,
+        torch.arange(height, dtype=torch.float32, device=device) - (height - 1) / 2,
+        torch.arange(width, dtype=torch.float32, device=device) - (width - 1) / 2,
         indexing="ij",
     )
+    return torch.stack([x, y], dim=-1).unsqueeze(0)
+
+
+def _before_move(motion: str, time: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Where places [F or 1, H, W, 2] were ``time`` [F] frames of a motion ago, and the shrink."""
+    dx, dy, zoom, degrees = CAMERA_MOTIONS[motion]
+    scale = torch.exp(-zoom * time)
+    angle = -torch.deg2rad(degrees * time)
     cos, sin = (scale * angle.cos())[:, None, None], (scale * angle.sin())[:, None, None]
-    source_x = cos * x - sin * y - (dx * time)[:, None, None] + (width - 1) / 2
-    source_y = sin * x + cos * y - (dy * time)[:, None, None] + (height - 1) / 2
+    x, y = places.unbind(-1)
+    source_x = cos * x - sin * y - (dx * time)[:, None, None]
+    source_y = sin * x + cos * y - (dy * time)[:, None, None]
     return torch.stack([source_x, source_y], dim=-1), scale
 
 
@@ -97,25 +110,34 @@ def _sample(picture: Tensor, positions: Tensor, height: int, width: int) -> Tens
     return F.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
 
 
-def camera_clip(picture: Tensor, motion: str, frames: Tensor) -> Tensor:
+def camera_clip(picture: Tensor, motion: str, frames: Tensor, turn: Turn | None = None) -> Tensor:
     """Move the camera over a picture.
 
     Args:
         picture: [3, H, W] in 0..1; it is frame 0.
         motion: a key of ``CAMERA_MOTIONS``.
         frames: [F] frame numbers, 0 the picture itself.
+        turn: where another motion begins, if one does.
 
     Returns:
         [F, 3, H, W] in 0..1.
     """
     height, width = picture.shape[1:]
-    if motion == "static":
+    if motion == "static" and turn is None:
         return picture.unsqueeze(0).expand(len(frames), -1, -1, -1)
-    positions, shrink = _affine_grid(motion, frames, height, width)
-    clip = _sample(picture, positions, height, width)
+    time = frames.to(torch.float32)
+    places = _pixel_grid(height, width, frames.device)
+    shrink = torch.ones_like(time)
+    if turn is not None:
+        places, shrink = _before_move(turn.motion, (time - turn.frame).clamp(min=0), places)
+        time = time.clamp(max=turn.frame)
+    places, before = _before_move(motion, time, places)
+    shrink = shrink * before
+    middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=frames.device)
+    clip = _sample(picture, places + middle, height, width)
     if float(shrink.max()) > 1.1:
         half = F.avg_pool2d(picture.unsqueeze(0), 2)[0]
-        coarse = _sample(half, positions, height, width)
+        coarse = _sample(half, places + middle, height, width)
         blend = (torch.log2(shrink.clamp(min=1.0)).clamp(max=1.0))[:, None, None, None]
         clip = clip + (coarse - clip) * blend
     return clip
