@@ -166,6 +166,9 @@ def stream(
     keep_run: bool | None = None,
     embed: bool = True,
     thumbnail: bool = True,
+    frames_dir: StrPath | None = None,
+    frames_format: str = "png",
+    raw: StrPath | None = None,
     settings: Settings | None = None,
     components: "Components | None" = None,
     **fields: Any,
@@ -177,11 +180,14 @@ def stream(
 
     Args:
         request: a request, or None to build one from ``fields``.
-        output: the MP4 file to write.
+        output: the video file to write: mp4, mkv, mov, webm, gif or webp by its suffix.
         run_dir: directory for the run; a new one in the outputs folder when None.
         keep_run: leave the run directory after success; the settings decide when None.
         embed: put request, hashes, statistics and input pictures into the file.
         thumbnail: write ``NAME.thumb.jpg`` beside the video.
+        frames_dir: folder for every frame as ``NAME-00000.png``; made if missing.
+        frames_format: "png" or "jpg".
+        raw: safetensors file for the raw frames, uint8 [T, H, W, 3].
         settings: settings of this machine; read from file and environment when None.
         components: networks that are loaded already; the request may leave the model out.
         fields: fields of ``GenerationRequest``; they override those of ``request``.
@@ -191,23 +197,38 @@ def stream(
         MissingWeights: the model's weights are not on this machine; nothing was written.
         WorkspaceError: the disk is full or cannot be written.
     """
-    from framepack.media.files import check_output_writable
+    from framepack.media.outputs import Outputs, check_encoding, settle_codec
+    from framepack.weights.lora_paths import find_loras
 
     settings = settings or Settings.load()
     asked = _request(request, fields)
-    check_output_writable(output)
+    outputs = Outputs(Path(output), _path(frames_dir), frames_format, _path(raw))
+    outputs.check(asked.codec)
+    asked, codec_line = settle_codec(asked, outputs.video)
+    asked = asked.model_copy(update={"loras": find_loras(asked.loras, settings)})
     if components is not None:
         asked = _of_components(asked, components)
     decided, spec = _plan(asked, settings, ask_torch=True)
+    if codec_line is not None:
+        decided = decided.model_copy(update={"notes": (*decided.notes, codec_line)})
+    check_encoding(
+        decided.request, outputs.video, width=decided.width, height=decided.height, fps=decided.fps
+    )
     pictures = _load_pictures(decided)
     load = _loader(spec, settings, components)
 
     from framepack.pipeline.workspace import Delivery, Workspace
+    from framepack.weights.lora_request import check_loras
+
+    check_loras(decided.request.loras, spec, settings)
 
     delivery = Delivery(
-        path=Path(output),
+        path=outputs.video,
         embed=embed,
         thumbnail=thumbnail,
+        frames_dir=outputs.frames_dir,
+        frames_suffix=outputs.frames_suffix,
+        raw=outputs.raw,
         keep_run=settings.keep_runs if keep_run is None else keep_run,
     )
     directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, delivery.path)
@@ -330,6 +351,10 @@ def _request(request: GenerationRequest | None, fields: dict[str, Any]) -> Gener
     if not fields:
         return request
     return GenerationRequest.parse(**{**dict(request), **fields})
+
+
+def _path(value: StrPath | None) -> Path | None:
+    return Path(value) if value is not None else None
 
 
 def _of_components(request: GenerationRequest, components: "Components") -> GenerationRequest:

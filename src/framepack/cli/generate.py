@@ -7,6 +7,8 @@ from framepack.cli.console import say
 from framepack.cli.options import (
     Device,
     DtypeName,
+    FramesDir,
+    FramesFormat,
     JsonFlag,
     KeepPartial,
     KeepRun,
@@ -15,6 +17,7 @@ from framepack.cli.options import (
     NoThumbnail,
     Output,
     Quiet,
+    RawFile,
     RunDir,
     request_options,
 )
@@ -29,6 +32,9 @@ __all__ = ["command"]
 def command(
     *,
     output: Output = None,
+    frames_dir: FramesDir = None,
+    frames_format: FramesFormat = "png",
+    raw: RawFile = None,
     no_metadata: NoMetadata = False,
     no_thumbnail: NoThumbnail = False,
     run_dir: RunDir = None,
@@ -54,7 +60,12 @@ def command(
     asked = Asked.read(fields, settings, ask_torch=True)
     asked.request.require_subject()
     target = Path(output) if output is not None else new_output(settings)
-    _check(asked, target)
+    forms: dict[str, Any] = {
+        "frames_dir": Path(frames_dir) if frames_dir is not None else None,
+        "frames_format": frames_format,
+        "raw": Path(raw) if raw is not None else None,
+    }
+    _check(asked, target, forms)
     if not quiet:
         say(asked.choice)
     directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
@@ -70,6 +81,7 @@ def command(
             keep_run=True if keep_run else None,
             embed=not no_metadata,
             thumbnail=not no_thumbnail,
+            **forms,
             settings=settings,
         ),
         directory,
@@ -79,11 +91,14 @@ def command(
     )
 
 
-def _check(asked: "Asked", target: Path) -> None:
+def _check(asked: "Asked", target: Path, forms: dict[str, Any]) -> None:
     """Find what is wrong before torch is imported, which takes seconds."""
-    from framepack.media.files import check_output_writable
+    from framepack.media.outputs import Outputs, settle_codec
     from framepack.weights.locate import locate_all
+    from framepack.weights.lora_paths import find_loras
 
-    check_output_writable(target)
+    Outputs(target, **forms).check(asked.request.codec)
+    settle_codec(asked.request, target)
+    find_loras(asked.request.loras, asked.settings)
     asked.plan()
     locate_all(asked.spec, asked.settings)

@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from framepack import __version__
-from framepack.cli import doctor, evaluate, generate, inspect, models, plan, resume, train
+from framepack.cli import (
+    codecs,
+    doctor,
+    encode,
+    evaluate,
+    generate,
+    inspect,
+    lora,
+    models,
+    plan,
+    resume,
+    train,
+)
 from framepack.cli.console import make_output_safe, one_line, say, write
 from framepack.cli.stop import CANCELLED
 from framepack.cli.usage import Command, Group, UsageError, usage_line
@@ -19,7 +31,19 @@ from framepack.domain.errors import FramePackError
 
 __all__ = ["app", "main"]
 
-_ORDER = ("generate", "plan", "resume", "inspect", "models", "train", "eval", "doctor")
+_ORDER = (
+    "generate",
+    "plan",
+    "resume",
+    "inspect",
+    "encode",
+    "codecs",
+    "models",
+    "lora",
+    "train",
+    "eval",
+    "doctor",
+)
 
 
 class _Program(Group):
@@ -57,11 +81,14 @@ for _name, _module in (
     ("plan", plan),
     ("resume", resume),
     ("inspect", inspect),
+    ("encode", encode),
+    ("codecs", codecs),
     ("eval", evaluate),
     ("doctor", doctor),
 ):
     app.command(_name, cls=Command)(_module.command)
 app.add_typer(models.app, name="models")
+app.add_typer(lora.app, name="lora")
 app.add_typer(train.app, name="train")
 
 

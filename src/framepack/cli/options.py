@@ -10,11 +10,14 @@ import typer
 from pydantic.fields import FieldInfo
 
 from framepack.domain.errors import InvalidRequest
+from framepack.domain.loras import LoraRef
 from framepack.domain.request import SECTION_FIELDS, GenerationRequest
 
 __all__ = [
     "Device",
     "DtypeName",
+    "FramesDir",
+    "FramesFormat",
     "JsonFlag",
     "KeepPartial",
     "KeepRun",
@@ -24,6 +27,7 @@ __all__ = [
     "NoThumbnail",
     "Output",
     "Quiet",
+    "RawFile",
     "RunDir",
     "check_at_least",
     "given",
@@ -33,7 +37,15 @@ __all__ = [
 _FILE = "Video file"
 _MACHINE = "This machine"
 _PANELS = {
-    "What to make": ("prompt", "negative_prompt", "image", "end_image", "model", "variant"),
+    "What to make": (
+        "prompt",
+        "negative_prompt",
+        "image",
+        "end_image",
+        "model",
+        "loras",
+        "variant",
+    ),
     "Length and size": ("duration_s", "fps", "resolution", "width", "height", "official_length"),
     "Sampling": (
         "seed",
@@ -55,10 +67,11 @@ _PANELS = {
         "blend_sections",
     ),
     "Pictures": ("start_strength", "end_strength", "vision_strength"),
-    _FILE: ("crf", "preset"),
+    _FILE: ("codec", "codec_options", "pixel_format", "crf", "preset"),
 }
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _SECTIONS_METAVAR = "FILE|TEXT"
+_LORA_METAVAR = "PATH:WEIGHT"
 _LONGEST_CHOICE = 30
 
 Output = Annotated[
@@ -69,8 +82,39 @@ Output = Annotated[
         metavar="OUT.mp4",
         show_default=False,
         rich_help_panel=_FILE,
-        help="The MP4 file to write; an existing one is replaced; default: a new name in the "
-        "settings' outputs folder.",
+        help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp; an existing one is "
+        "replaced; default: a new .mp4 in the settings' outputs folder.",
+    ),
+]
+FramesDir = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        metavar="DIR",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="Folder for every frame as a numbered picture, NAME-00000.png; default: none.",
+    ),
+]
+FramesFormat = Annotated[
+    str,
+    typer.Option(
+        "--frames-format",
+        metavar="png|jpg",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="Kind of those pictures: png is exact, jpg smaller; default: png.",
+    ),
+]
+RawFile = Annotated[
+    str | None,
+    typer.Option(
+        "--raw",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="Safetensors file for the raw frames, uint8 [frames, height, width, 3], which "
+        "`encode` reads; default: none.",
     ),
 ]
 NoMetadata = Annotated[
@@ -220,6 +264,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
     is_flag = field.annotation is bool
+    kind: Any = bool if is_flag else list[str] if name == "loras" else str
     option = typer.Option(
         str(extra["option"]),
         help=field.description,
@@ -231,7 +276,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[(bool if is_flag else str) | None, option],
+        annotation=Annotated[kind | None, option],
     )
 
 
@@ -239,7 +284,7 @@ def _metavar(field: FieldInfo, unit: str) -> str:
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     kind = kinds[0] if NoneType in get_args(field.annotation) else field.annotation
     if get_origin(kind) is tuple:
-        return _SECTIONS_METAVAR
+        return _LORA_METAVAR if LoraRef in get_args(kind) else _SECTIONS_METAVAR
     if get_origin(kind) is Literal:
         choices = "|".join(get_args(kind))
         return choices if len(choices) <= _LONGEST_CHOICE else "NAME"

@@ -9,6 +9,8 @@ from framepack.cli.console import one_line, say, write, write_json
 from framepack.cli.options import (
     Device,
     DtypeName,
+    FramesDir,
+    FramesFormat,
     JsonFlag,
     KeepPartial,
     KeepRun,
@@ -17,6 +19,7 @@ from framepack.cli.options import (
     NoThumbnail,
     Output,
     Quiet,
+    RawFile,
     RunDir,
     request_options,
 )
@@ -31,6 +34,9 @@ __all__ = ["command", "plan_facts", "plan_table"]
 def command(
     *,
     output: Output = None,
+    frames_dir: FramesDir = None,
+    frames_format: FramesFormat = "png",
+    raw: RawFile = None,
     no_metadata: NoMetadata = False,
     no_thumbnail: NoThumbnail = False,
     run_dir: RunDir = None,
@@ -56,12 +62,17 @@ def command(
     """
     from framepack.cli.asked import Asked
     from framepack.domain.settings import Settings
+    from framepack.weights.lora_paths import find_loras
 
     asked = Asked.read(fields, Settings.load(device=device, dtype=dtype, models_dir=models_dir))
     if output is not None:
-        from framepack.media.files import check_output_writable
+        from framepack.media.outputs import Outputs, settle_codec
 
-        check_output_writable(Path(output))
+        folder = Path(frames_dir) if frames_dir is not None else None
+        outputs = Outputs(Path(output), folder, frames_format, Path(raw) if raw else None)
+        outputs.check(asked.request.codec)
+        settle_codec(asked.request, outputs.video)
+    find_loras(asked.request.loras, asked.settings)
     plan = asked.plan(allow_empty=True)
     if not quiet:
         say(asked.choice)

@@ -158,6 +158,10 @@ class Plan(BaseModel):
             update={
                 "image": Path(start.name) if start is not None else None,
                 "end_image": Path(end.name) if end is not None else None,
+                "loras": tuple(
+                    lora.model_copy(update={"path": Path(lora.path.name)})
+                    for lora in self.request.loras
+                ),
             }
         )
         sections = tuple(

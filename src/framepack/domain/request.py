@@ -5,14 +5,12 @@ command line option, so labels, help texts and forms are generated from here and
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -20,6 +18,8 @@ from pydantic import (
 )
 
 from framepack.domain.errors import InvalidRequest
+from framepack.domain.fields import described, explain_fields
+from framepack.domain.loras import MAX_LORA_WEIGHT, LoraRef, read_loras
 from framepack.domain.timeline import CueKind, SectionCue, SectionMode, read_cues
 
 __all__ = [
@@ -60,7 +60,6 @@ MAX_DURATION_S = 3600
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader, a browser's included, keeps exactly."""
 
-_OWN_DEFAULT = "the model's own"
 _CUE_KINDS: dict[str, CueKind] = {
     "section_prompts": "prompt",
     "section_images": "image",
@@ -68,40 +67,6 @@ _CUE_KINDS: dict[str, CueKind] = {
 }
 SECTION_FIELDS = frozenset(_CUE_KINDS)
 """The fields that say what changes from section to section."""
-
-
-def _field(
-    default: object,
-    text: str,
-    *,
-    title: str,
-    option: str,
-    rule: str,
-    unset: str = _OWN_DEFAULT,
-    unit: str = "",
-    **limits: Any,
-) -> Any:
-    """A pydantic field whose help text and error message come from the same facts.
-
-    Args:
-        default: the default; None means that ``unset`` says what happens.
-        text: one sentence on what the field does.
-        title: label for forms.
-        option: command line option.
-        rule: what a valid value is, as the end of "it must be ...".
-        unset: what None stands for.
-        unit: unit of the value, if it has one.
-        limits: pydantic constraints (ge, gt, le, max_length).
-    """
-    empty = default is None or default == ()
-    shown = unset if empty else (repr(default) if default == "" else str(default))
-    return Field(
-        default,
-        title=title,
-        description=f"{text} {rule[0].upper()}{rule[1:]}; default: {shown}.",
-        json_schema_extra={"option": option, "unit": unit, "rule": rule},
-        **limits,
-    )
 
 
 class GenerationRequest(BaseModel):
@@ -113,7 +78,7 @@ class GenerationRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    prompt: str = _field(
+    prompt: str = described(
         "",
         "What happens in the video.",
         title="Prompt",
@@ -121,7 +86,7 @@ class GenerationRequest(BaseModel):
         rule="text of at most 10000 characters",
         max_length=10_000,
     )
-    negative_prompt: str = _field(
+    negative_prompt: str = described(
         "",
         "What the video must not show; acts only when the true guidance is above 1.",
         title="Negative prompt",
@@ -129,7 +94,7 @@ class GenerationRequest(BaseModel):
         rule="text of at most 10000 characters",
         max_length=10_000,
     )
-    image: Path | None = _field(
+    image: Path | None = described(
         None,
         "Picture that is the first frame.",
         title="Start picture",
@@ -137,7 +102,7 @@ class GenerationRequest(BaseModel):
         rule="the path of a picture",
         unset="none, text to video",
     )
-    end_image: Path | None = _field(
+    end_image: Path | None = described(
         None,
         "Picture that is the last frame (bi-directional only).",
         title="End picture",
@@ -145,7 +110,7 @@ class GenerationRequest(BaseModel):
         rule="the path of a picture",
         unset="none",
     )
-    model: str | None = _field(
+    model: str | None = described(
         None,
         "Weights to use.",
         title="Model",
@@ -154,14 +119,23 @@ class GenerationRequest(BaseModel):
         unset="i2v or f1 where this machine has them and can run them, else tiny",
         min_length=1,
     )
-    variant: Variant | None = _field(
+    loras: tuple[LoraRef, ...] = described(
+        (),
+        "LoRAs to merge into the transformer.",
+        title="LoRAs",
+        option="--lora",
+        rule="PATH:WEIGHT, or the NAME:WEIGHT of one in the settings' LoRA folder; weights are "
+        f"from `-{MAX_LORA_WEIGHT}` to `{MAX_LORA_WEIGHT}`, `1` when left out",
+        unset="none",
+    )
+    variant: Variant | None = described(
         None,
         "Order in which sections are rendered.",
         title="Variant",
         option="--variant",
         rule="one of bi-directional, forward-only",
     )
-    duration_s: float = _field(
+    duration_s: float = described(
         4.0,
         "Length of the video.",
         title="Duration",
@@ -171,7 +145,7 @@ class GenerationRequest(BaseModel):
         gt=0,
         le=MAX_DURATION_S,
     )
-    fps: float = _field(
+    fps: float = described(
         30.0,
         "Frame rate of the file; the published weights were made for 30.",
         title="Frame rate",
@@ -181,7 +155,7 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=120,
     )
-    resolution: int | None = _field(
+    resolution: int | None = described(
         None,
         "Size class: the bucket nearest to the picture's shape, scaled to about this side length.",
         title="Resolution",
@@ -191,7 +165,7 @@ class GenerationRequest(BaseModel):
         ge=16,
         le=4096,
     )
-    width: int | None = _field(
+    width: int | None = described(
         None,
         "Exact width, together with the height; overrides the resolution.",
         title="Width",
@@ -202,7 +176,7 @@ class GenerationRequest(BaseModel):
         ge=16,
         le=4096,
     )
-    height: int | None = _field(
+    height: int | None = described(
         None,
         "Exact height, together with the width; overrides the resolution.",
         title="Height",
@@ -213,7 +187,7 @@ class GenerationRequest(BaseModel):
         ge=16,
         le=4096,
     )
-    seed: int | None = _field(
+    seed: int | None = described(
         None,
         "Start of all randomness; the same seed gives the same video.",
         title="Seed",
@@ -223,7 +197,7 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=MAX_SEED,
     )
-    num_inference_steps: int | None = _field(
+    num_inference_steps: int | None = described(
         None,
         "Denoising steps per section.",
         title="Steps",
@@ -232,7 +206,7 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=200,
     )
-    guidance_scale: float | None = _field(
+    guidance_scale: float | None = described(
         None,
         "Distilled guidance: how closely the prompt is followed, at no extra cost.",
         title="Distilled guidance",
@@ -241,7 +215,7 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=100,
     )
-    true_cfg_scale: float | None = _field(
+    true_cfg_scale: float | None = described(
         None,
         "Classifier-free guidance; above 1 every step also runs the negative prompt.",
         title="True guidance",
@@ -250,7 +224,7 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=32,
     )
-    guidance_rescale: float = _field(
+    guidance_rescale: float = described(
         0.0,
         "How much of the contrast that true guidance adds is taken back.",
         title="Guidance rescale",
@@ -259,14 +233,14 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=1,
     )
-    cfg_zero_star: bool = _field(
+    cfg_zero_star: bool = described(
         False,
         "Scale the negative prediction of true guidance to fit the positive one (CFG-Zero*).",
         title="CFG-Zero*",
         option="--cfg-zero-star",
         rule="true or false",
     )
-    zero_init_steps: int = _field(
+    zero_init_steps: int = described(
         0,
         "First steps of the first-rendered section that change nothing (CFG-Zero*'s zero-init).",
         title="Zero-init steps",
@@ -276,7 +250,7 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=10,
     )
-    shift: float | None = _field(
+    shift: float | None = described(
         None,
         "Weight of the noisy part of the schedule; 0 is the rule that depends on the size.",
         title="Shift",
@@ -285,14 +259,14 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=100,
     )
-    solver: Solver | None = _field(
+    solver: Solver | None = described(
         None,
         "Integrator of the denoising steps.",
         title="Solver",
         option="--solver",
         rule="one of unipc, euler",
     )
-    latent_window_size: int = _field(
+    latent_window_size: int = described(
         9,
         "Length of a section; the published weights were trained with 9.",
         title="Window",
@@ -302,7 +276,7 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=33,
     )
-    section_prompts: tuple[SectionCue, ...] = _field(
+    section_prompts: tuple[SectionCue, ...] = described(
         (),
         "What happens in single sections.",
         title="Section prompts",
@@ -311,14 +285,14 @@ class GenerationRequest(BaseModel):
         "path of a YAML or text file with them",
         unset="none",
     )
-    section_mode: SectionMode = _field(
+    section_mode: SectionMode = described(
         "append",
         "Whether the text of a section follows the prompt or stands in its place.",
         title="Section text",
         option="--section-mode",
         rule="one of append, replace",
     )
-    section_images: tuple[SectionCue, ...] = _field(
+    section_images: tuple[SectionCue, ...] = described(
         (),
         "Pictures that stand for the start picture in single sections.",
         title="Section pictures",
@@ -326,7 +300,7 @@ class GenerationRequest(BaseModel):
         rule="paths of pictures, placed as section prompts are",
         unset="none",
     )
-    section_seeds: tuple[SectionCue, ...] = _field(
+    section_seeds: tuple[SectionCue, ...] = described(
         (),
         "Seeds of the noise of single sections.",
         title="Section seeds",
@@ -334,7 +308,7 @@ class GenerationRequest(BaseModel):
         rule="whole numbers, placed as section prompts are",
         unset="none",
     )
-    blend_sections: int = _field(
+    blend_sections: int = described(
         0,
         "Sections over which one prompt turns into the next.",
         title="Prompt blending",
@@ -344,7 +318,7 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=100,
     )
-    start_strength: float = _field(
+    start_strength: float = described(
         1.0,
         "How firmly the start picture holds; below 1 seeded noise is mixed in.",
         title="Start strength",
@@ -353,7 +327,7 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=2,
     )
-    end_strength: float = _field(
+    end_strength: float = described(
         1.0,
         "How firmly the end picture holds; below 1 seeded noise is mixed in.",
         title="End strength",
@@ -362,7 +336,7 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=2,
     )
-    vision_strength: float = _field(
+    vision_strength: float = described(
         1.0,
         "Weight of what the image encoder saw in the pictures.",
         title="Vision strength",
@@ -371,25 +345,51 @@ class GenerationRequest(BaseModel):
         ge=0,
         le=2,
     )
-    official_length: bool = _field(
+    official_length: bool = described(
         False,
         "Round the duration to whole sections as the original program does.",
         title="Original length rule",
         option="--official-length",
         rule="true or false",
     )
-    crf: int = _field(
+    codec: str | None = described(
+        None,
+        "Video encoder.",
+        title="Codec",
+        option="--codec",
+        rule="an encoder that `framepack codecs` lists; h264, hevc, av1 or vp9 for the best of "
+        "this machine; or none for no video file",
+        unset="libx264, or libvpx-vp9 for .webm",
+        min_length=1,
+    )
+    codec_options: str = described(
+        "",
+        "Options of the encoder.",
+        title="Codec options",
+        option="--codec-options",
+        rule="name:value pairs between commas, such as `crf:18,tune:film`",
+    )
+    pixel_format: str | None = described(
+        None,
+        "Layout of the file's pixels.",
+        title="Pixel format",
+        option="--pixel-format",
+        rule="a format that the encoder takes, such as yuv444p or yuv420p10le",
+        unset="yuv420p, or the encoder's own",
+        min_length=1,
+    )
+    crf: int = described(
         16,
-        "H.264 quality, lower is better and larger.",
+        "Quality of H.264 and H.265, lower is better and larger.",
         title="Quality",
         option="--crf",
         rule="a whole number from 0 to 51",
         ge=0,
         le=51,
     )
-    preset: X264Preset = _field(
+    preset: X264Preset = described(
         "medium",
-        "H.264 encoding effort: slower gives smaller files.",
+        "Encoding effort of H.264 and H.265: slower gives smaller files.",
         title="Encoder preset",
         option="--preset",
         rule=f"one of {', '.join(X264_PRESETS)}",
@@ -400,6 +400,11 @@ class GenerationRequest(BaseModel):
     def _cues_in_any_form(cls, value: object, info: ValidationInfo) -> object:
         kind = _CUE_KINDS[info.field_name or ""]
         return read_cues(value, kind)
+
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _loras_in_any_form(cls, value: object) -> object:
+        return read_loras(value)
 
     @field_validator("image", "end_image", mode="before")
     @classmethod
@@ -495,31 +500,4 @@ class ResolvedRequest(GenerationRequest):
 
 def explain(error: ValidationError) -> str:
     """Turn pydantic's report on a request into one line: what was found, what is needed."""
-    return "; ".join(_explain_one(dict(item)) for item in error.errors(include_url=False))
-
-
-def _explain_one(item: dict[str, Any]) -> str:
-    location = [str(part) for part in item["loc"]]
-    if not location:
-        cause = item.get("ctx", {}).get("error")
-        return str(cause) if cause is not None else str(item["msg"])
-    name = location[0]
-    if name not in GenerationRequest.model_fields:
-        near = get_close_matches(name, GenerationRequest.model_fields, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown field {name!r}{hint}"
-    extra = GenerationRequest.model_fields[name].json_schema_extra
-    assert isinstance(extra, dict)
-    cause = item.get("ctx", {}).get("error")
-    if name in _CUE_KINDS:
-        where = "".join(f"{part}: " for part in location[1:])
-        return f"{name} ({extra['option']}): {cause or where + item['msg']}"
-    found = _shorten(item["input"])
-    return f"{name} ({extra['option']}) is {found}; it must be {extra['rule']}"
-
-
-def _shorten(value: object) -> str:
-    if isinstance(value, str) and len(value) > 60:
-        return f"{value[:40]!r}... ({len(value)} characters)"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return explain_fields(error, GenerationRequest.model_fields)

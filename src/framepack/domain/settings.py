@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         title="Models folder",
         description="Folder with weights as <owner>/<repo>/..., searched before the hub cache.",
     )
+    loras_dir: Path | None = Field(
+        None,
+        title="LoRA folder",
+        description="Folder in which LoRAs are found by name.",
+    )
     hf_home: Path = Field(
         default_factory=_default_hf_home,
         title="Hugging Face folder",
@@ -118,7 +123,7 @@ class Settings(BaseSettings):
         description="Keep a run's directory after its video is written.",
     )
 
-    @field_validator("outputs_dir", "models_dir", "hf_home", "hf_hub_cache")
+    @field_validator("outputs_dir", "models_dir", "loras_dir", "hf_home", "hf_hub_cache")
     @classmethod
     def _expand_home(cls, path: Path | None) -> Path | None:
         """A shell expands ``~``; the settings file has none."""

@@ -29,7 +29,7 @@ __all__ = [
 
 StrPath = str | os.PathLike[str]
 
-VIDEO_SUFFIXES = (".mp4",)
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".gif", ".webp")
 
 
 def shown(path: StrPath) -> str:

@@ -8,7 +8,9 @@ import base64
 import binascii
 import io
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -17,7 +19,14 @@ from framepack.domain.errors import InvalidRequest
 from framepack.media.files import StrPath, open_video
 from framepack.media.images import load_image_bytes
 
-__all__ = ["attach_pictures", "dump_document", "read_metadata", "read_pictures", "read_tags"]
+__all__ = [
+    "attach_pictures",
+    "dump_document",
+    "read_metadata",
+    "read_pictures",
+    "read_tags",
+    "sidecar",
+]
 
 _PICTURES = "pictures"
 _PREFIX = "data:image/webp;base64,"
@@ -63,13 +72,15 @@ def read_pictures(document: Mapping[str, Any]) -> dict[str, Image.Image]:
 
 
 def read_metadata(path: StrPath) -> dict[str, Any]:
-    """The document inside a video; empty if the video is not ours.
+    """The document inside a video, or beside it; empty if the video is not ours.
 
     Raises:
         InvalidRequest: the file is missing or no video.
     """
     try:
-        document = json.loads(read_tags(path).get("comment", ""))
+        beside = sidecar(path)
+        text = beside.read_text(encoding="utf-8") if beside.is_file() else None
+        document = json.loads(text or read_tags(path).get("comment", ""))
     except (ValueError, RecursionError):
         return {}  # somebody else's comment
     ours = isinstance(document, dict) and document.get("program") == "framepack"
@@ -83,7 +94,13 @@ def read_tags(path: StrPath) -> dict[str, str]:
         InvalidRequest: the file is missing or no video.
     """
     with open_video(path) as (container, _):
-        return dict(container.metadata)
+        # Matroska and WebM give them back in capitals.
+        return {name.lower(): text for name, text in container.metadata.items()}
+
+
+def sidecar(path: StrPath) -> Path:
+    """Where the document of a file stands that cannot carry it: ``NAME.gif.json``."""
+    return Path(f"{os.fspath(path)}.json")
 
 
 def _encode(picture: Image.Image) -> str:

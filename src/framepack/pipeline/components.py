@@ -6,7 +6,8 @@ error that says so.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,7 @@ from framepack.weights.checkpoint import (
 )
 from framepack.weights.hashing import HashCache, hash_folder
 from framepack.weights.locate import read_json
+from framepack.weights.lora import LoraFile, MergedLoras, apply_loras
 
 __all__ = ["Components", "LoadProgress", "load_components"]
 
@@ -122,6 +124,8 @@ class Components:
         self._processors: dict[str, Any] = {}
         self._decoder: tuple[int | None, StreamingDecoder] | None = None
         self._clock = 0
+        self._loras: tuple[tuple[LoraFile, float], ...] = ()
+        self._merged: MergedLoras | None = None
 
     @classmethod
     def from_modules(
@@ -247,6 +251,40 @@ class Components:
             self._decoder = tile_px, StreamingDecoder(vae, spatial_tile_px=tile_px)
         return self._decoder[1].decode(latents)
 
+    @contextmanager
+    def with_loras(self, loras: Sequence[tuple[LoraFile, float]]) -> Iterator[None]:
+        """Have LoRAs merged into the transformer inside the block, and none after it.
+
+        Where there are files the merged network is dropped at the end and read again when it
+        is needed, which spares the memory for a second copy; else its weights are put back.
+
+        Args:
+            loras: files and their weights.
+
+        Raises:
+            InvalidRequest: one does not fit the transformer.
+        """
+        slot = self._slots["transformer"]
+        self._loras = tuple(loras)
+        if self._loras and "transformer" in slot.modules:
+            self._merge_loras()
+        try:
+            yield
+        finally:
+            self._loras = ()
+            if self._merged is not None:
+                if self.folders:
+                    slot.modules.clear()
+                    slot.on_device = False
+                else:
+                    self._merged.remove()
+                self._merged = None
+
+    def _merge_loras(self) -> None:
+        transformer = self._slots["transformer"].modules["transformer"]
+        keep = not self.folders
+        self._merged = apply_loras(transformer, self._loras, keep_originals=keep)
+
     def load(self, names: Sequence[str] = COMPONENTS) -> None:
         """Read components into memory now, in the order given, as long as all fit together."""
         for name in names:
@@ -288,6 +326,8 @@ class Components:
             slot.modules[name] = _load_network(
                 name, self.folders[name], self._dtypes[name], self.device
             )
+            if name == "transformer" and self._loras:
+                self._merge_loras()
         slot.on_device = True
 
     def _make_room(self, group: str, needed_bytes: int, working_bytes: int) -> None:

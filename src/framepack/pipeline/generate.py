@@ -36,6 +36,7 @@ from framepack.pipeline.history import LatentHistory, frames_to_keep
 from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.statistics import RunStatistics
 from framepack.pipeline.workspace import RunState, Segment, Workspace
+from framepack.weights.lora_request import load_loras, lora_hashes
 
 __all__ = ["generate"]
 
@@ -74,26 +75,36 @@ def generate(
         with stats.stage("load"):
             if not isinstance(components, Components):
                 components = components()
-            workspace.bind(components.hashes, _made_with(components))
+            asked = plan.request.loras
+            workspace.bind({**components.hashes, **lora_hashes(asked)}, _made_with(components))
+            loras = load_loras(asked)
+        with components.with_loras(loras):
+            yield from _make(workspace, components, state, stats)
 
-        yield StageStarted(elapsed_s=stats.elapsed_s, stage="encode")
-        with stats.stage("encode"):
-            conditions = workspace.load_conditions()
-            if conditions is None:
-                conditions = encode_conditions(plan, components, workspace.pictures())
-                workspace.save_conditions(conditions)
 
-        if state is None:
-            state = _before_first_section(plan, conditions)
-        run = _Run(workspace, components, conditions, stats)
-        noises = section_noises(
-            plan, _section_shape(plan, conditions), first_render_index=state.num_done
-        )
-        for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
-            state = yield from run.render(section, state, noise)
+def _make(
+    workspace: Workspace, components: Components, state: RunState | None, stats: RunStatistics
+) -> Iterator[Event]:
+    """Encode what steers the video, render what is not rendered yet, and write the file."""
+    plan = workspace.plan
+    yield StageStarted(elapsed_s=stats.elapsed_s, stage="encode")
+    with stats.stage("encode"):
+        conditions = workspace.load_conditions()
+        if conditions is None:
+            conditions = encode_conditions(plan, components, workspace.pictures())
+            workspace.save_conditions(conditions)
 
-        yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
-        yield _finish(workspace, state, stats)
+    if state is None:
+        state = _before_first_section(plan, conditions)
+    run = _Run(workspace, components, conditions, stats)
+    noises = section_noises(
+        plan, _section_shape(plan, conditions), first_render_index=state.num_done
+    )
+    for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
+        state = yield from run.render(section, state, noise)
+
+    yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
+    yield _finish(workspace, state, stats)
 
 
 @dataclass(frozen=True)
@@ -211,12 +222,12 @@ def _finish(workspace: Workspace, state: RunState, stats: RunStatistics) -> Fini
     plan, delivery = workspace.plan, workspace.delivery
     with stats.stage("write"):
         num_frames = deliver(workspace, state, stats.summary())
-        thumbnail = write_video_thumbnail(delivery.path) if delivery.thumbnail else None
+        thumbnail = write_video_thumbnail(workspace, state) if delivery.thumbnail else None
         if not delivery.keep_run:
             workspace.remove()
     return Finished(
         elapsed_s=stats.elapsed_s,
-        path=str(delivery.path),
+        path=str(workspace.main_output),
         num_frames=num_frames,
         duration_s=num_frames / plan.fps,
         stats=stats.summary(),

@@ -4,7 +4,7 @@
     inputs/*.png             the fitted input pictures
     conditions.safetensors   what the encoders said
     state.safetensors        history, seam and list of segments after the last finished section
-    segments/*.mp4           final frames, each encoded once
+    segments/*.mp4, *.mkv    final frames, in the video's own format or lossless
     preview.webp             the newest preview
     lock                     who is at work here
 
@@ -27,8 +27,10 @@ from PIL import Image
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.domain.plan import Plan
+from framepack.media.codecs import JOINED_SUFFIXES, LOSSLESS, NO_VIDEO, VideoFormat
 from framepack.media.images import load_image
-from framepack.media.segments import SegmentWriter
+from framepack.media.outputs import format_of
+from framepack.media.writer import VideoWriter
 from framepack.pipeline.conditions import Conditions, Pictures
 from framepack.pipeline.decode import Seam
 from framepack.pipeline.durable import load_tensors, save_tensors, write_json
@@ -45,6 +47,7 @@ FORMAT = 1
 """Version of the directory's layout; a change makes older runs unreadable, with a message."""
 
 _BYTES_PER_PIXEL = 0.25  # generous for H.264 at crf 16; noise-like video needs most of it
+_LOSSLESS_BYTES_PER_PIXEL = 3  # FFV1 of noise; pictures take half as much
 _RESERVE_BYTES = 64e6
 
 
@@ -57,21 +60,34 @@ class Delivery:
         embed: put request, hashes, statistics and input pictures into the video file.
         thumbnail: write ``NAME.thumb.jpg`` beside the video.
         keep_run: leave the run directory.
+        frames_dir: folder for numbered pictures of all frames, or None.
+        frames_suffix: what kind of pictures.
+        raw: safetensors file for raw frames, or None.
     """
 
     path: Path
     embed: bool = True
     thumbnail: bool = True
     keep_run: bool = False
+    frames_dir: Path | None = None
+    frames_suffix: str = ".png"
+    raw: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values; the path becomes absolute."""
-        return {**asdict(self), "path": str(self.path.absolute())}
+        """Return JSON-able values; paths become absolute."""
+        values = asdict(self)
+        return {
+            name: str(value.absolute()) if isinstance(value, Path) else value
+            for name, value in values.items()
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_dict` gave."""
-        return cls(**{**values, "path": Path(values["path"])})
+        paths = {
+            name: Path(values[name]) for name in ("path", "frames_dir", "raw") if values.get(name)
+        }
+        return cls(**{**values, **paths})
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,7 @@ class Workspace:
             InvalidRequest: the directory holds a run already.
             WorkspaceError: it cannot be written, or the disk is too full for this video.
         """
-        check_free_space(plan, directory, delivery.path)
+        check_free_space(plan, directory, delivery)
         _check_is_ours(directory)
         try:
             for folder in ("segments", "inputs"):
@@ -344,15 +360,13 @@ class Workspace:
         first = next(batches, None)
         if first is None:
             return None
-        request = self.plan.request
         path = self.segment_path(name)
-        with SegmentWriter(
+        with VideoWriter(
             path,
             width=self.plan.width,
             height=self.plan.height,
             fps=self.plan.fps,
-            crf=request.crf,
-            preset=request.preset,
+            video_format=self.video_format if self.is_joined else LOSSLESS,
         ) as writer:
             writer.write(first)
             for batch in batches:
@@ -361,7 +375,29 @@ class Workspace:
 
     def segment_path(self, name: str) -> Path:
         """Return where the segment of that name is."""
-        return self.directory / "segments" / f"{name}.mp4"
+        suffix = ".mp4" if self.is_joined else ".mkv"
+        return self.directory / "segments" / f"{name}{suffix}"
+
+    @property
+    def video_format(self) -> VideoFormat:
+        """How the video file is encoded."""
+        return format_of(self.plan.request)
+
+    @property
+    def main_output(self) -> Path:
+        """The video; without one the raw frames, or else the folder of pictures."""
+        delivery = self.delivery
+        if self.plan.request.codec != NO_VIDEO:
+            return delivery.path
+        return delivery.raw or delivery.frames_dir or delivery.path
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether segments are in the video's own format and are joined as they are.
+
+        Else they are lossless, and everything that is wanted is made of them at the end.
+        """
+        return _is_joined(self.plan, self.delivery)
 
     def in_play_order(self, segments: Iterable[Segment]) -> list[Path]:
         """Return the files of segments in the order in which they are played."""
@@ -385,6 +421,17 @@ class Workspace:
             raise WorkspaceError(f"{path} is damaged (its checksum changed)")
 
 
+def _is_joined(plan: Plan, delivery: Delivery) -> bool:
+    request = plan.request
+    return (
+        request.codec in (None, "libx264")
+        and request.pixel_format in (None, "yuv420p")
+        and delivery.path.suffix.lower() in JOINED_SUFFIXES
+        and delivery.frames_dir is None
+        and delivery.raw is None
+    )
+
+
 def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
@@ -405,7 +452,7 @@ def _check_is_ours(directory: Path) -> None:
         )
 
 
-def check_free_space(plan: Plan, directory: Path, output: Path) -> None:
+def check_free_space(plan: Plan, directory: Path, delivery: Delivery) -> None:
     """Refuse to begin a run that the disk cannot hold.
 
     Raises:
@@ -413,10 +460,16 @@ def check_free_space(plan: Plan, directory: Path, output: Path) -> None:
     """
     pixels = plan.width * plan.height
     video = plan.num_frames * pixels * _BYTES_PER_PIXEL
+    segments = video
+    if not _is_joined(plan, delivery):
+        segments = plan.num_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
+        forms = 1 + (delivery.raw is not None) + (delivery.frames_dir is not None)
+        video = segments * forms
     # A new state is written beside its predecessor; the fp32 seam is nearly all of it.
     states = 2 * 4 * plan.latent_window_size * pixels * 3 * 4
-    run_place, output_place = _existing(directory), _existing(output.absolute().parent)
-    needed = {run_place: video + states + _RESERVE_BYTES}
+    output = delivery.path.absolute().parent
+    run_place, output_place = _existing(directory), _existing(output)
+    needed = {run_place: segments + states + _RESERVE_BYTES}
     if output_place.stat().st_dev == run_place.stat().st_dev:
         needed[run_place] += video
     else:

@@ -1,0 +1,131 @@
+"""``framepack encode``: raw frames become a video or numbered pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from framepack.cli.console import write
+from framepack.cli.options import FramesDir, FramesFormat, Quiet
+
+if TYPE_CHECKING:
+    from framepack.media.exports import RawFrames
+
+__all__ = ["command"]
+
+_DEFAULT_FPS = 30.0
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FRAMES", show_default=False, help="The safetensors file of `generate --raw`."
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT.mp4",
+            show_default=False,
+            help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp.",
+        ),
+    ] = None,
+    frames_dir: FramesDir = None,
+    frames_format: FramesFormat = "png",
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            "--codec",
+            metavar="NAME",
+            show_default=False,
+            help="Encoder; see `framepack codecs`; default: libx264, or libvpx-vp9 for .webm.",
+        ),
+    ] = None,
+    codec_options: Annotated[
+        str, typer.Option("--codec-options", metavar="TEXT", help="Options, such as crf:18.")
+    ] = "",
+    pixel_format: Annotated[
+        str | None,
+        typer.Option("--pixel-format", metavar="NAME", show_default=False, help="Pixel format."),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps",
+            metavar="X",
+            show_default=False,
+            help="Frames per second; default: what the file says, else 30.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Encode raw frames, to a video by any encoder, to numbered pictures, or both."""
+    from framepack.domain.errors import InvalidRequest
+    from framepack.domain.request import GenerationRequest
+    from framepack.media.exports import open_raw_frames, write_pictures
+    from framepack.media.outputs import Outputs, check_encoding, settle_codec
+
+    raw = open_raw_frames(source)
+    if output is None and frames_dir is None:
+        raise InvalidRequest("nothing to write was asked for; give -o OUT.mp4 or --frames DIR")
+    video = Path(output) if output is not None else Path(source).with_suffix(".mp4")
+    folder = Path(frames_dir) if frames_dir is not None else None
+    wanted: dict[str, Any] = {"codec": codec if output is not None else "none"}
+    asked = GenerationRequest.parse(
+        fps=fps or raw.fps or _DEFAULT_FPS,
+        codec_options=codec_options,
+        pixel_format=pixel_format,
+        **wanted,
+    )
+    Outputs(video, folder, frames_format).check(asked.codec)
+    asked, line = settle_codec(asked, video)
+    check_encoding(asked, video, width=raw.width, height=raw.height, fps=asked.fps)
+    if line is not None and not quiet:
+        write(line)
+    if folder is not None:
+        suffix = Outputs(video, folder, frames_format).frames_suffix
+        write_pictures(_shown(raw, "frames", quiet=quiet), folder, video.stem, suffix)
+        write(str(folder))
+    if output is not None:
+        _encode(raw, asked, video, quiet=quiet)
+        write(str(video))
+
+
+def _encode(raw: "RawFrames", asked: Any, video: Path, *, quiet: bool) -> None:
+    from framepack.media.codecs import ANIMATIONS
+    from framepack.media.outputs import format_of
+    from framepack.media.video import write_animation
+    from framepack.media.writer import VideoWriter
+
+    frames = _shown(raw, video.suffix, quiet=quiet)
+    if video.suffix.lower() in ANIMATIONS:
+        write_animation(frames, video, fps=asked.fps)
+        return
+    with VideoWriter(
+        video,
+        width=raw.width,
+        height=raw.height,
+        fps=asked.fps,
+        video_format=format_of(asked),
+        fast_start=True,
+    ) as writer:
+        for frame in frames:
+            writer.write(frame[None])
+
+
+def _shown(raw: "RawFrames", what: str, *, quiet: bool) -> Any:
+    """The frames, with a bar that shows how far they are read."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(
+        raw.frames(),
+        f"{what}",
+        total=raw.num_frames,
+        console=Console(stderr=True),
+        disable=quiet,
+        transient=True,
+    )

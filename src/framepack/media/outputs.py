@@ -1,0 +1,153 @@
+"""What is to be left of a video, checked before any work: codec, container, other forms."""
+
+import tempfile
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from framepack.domain.errors import InvalidRequest, WorkspaceError
+from framepack.domain.request import GenerationRequest
+from framepack.media.codecs import (
+    ANIMATIONS,
+    NO_VIDEO,
+    VideoFormat,
+    check_format,
+    choose_encoder,
+    video_format,
+)
+from framepack.media.exports import PICTURE_SUFFIXES, RAW_SUFFIX
+from framepack.media.files import check_output_writable, shown
+from framepack.media.writer import VideoWriter
+
+__all__ = ["Outputs", "check_encoding", "format_of", "settle_codec"]
+
+_MAX_GIF_FPS = 50
+_DEFAULT_CODEC = "libx264"
+_DEFAULT_CODECS = {".webm": "libvpx-vp9"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where everything goes.
+
+    Attributes:
+        video: the video file; names the other files too where there is no video.
+        frames_dir: folder for numbered pictures of all frames, or None.
+        frames_format: "png" or "jpg".
+        raw: safetensors file for raw frames, or None.
+    """
+
+    video: Path
+    frames_dir: Path | None = None
+    frames_format: str = "png"
+    raw: Path | None = None
+
+    @property
+    def frames_suffix(self) -> str:
+        """Suffix of the pictures."""
+        return f".{self.frames_format.lower().replace('jpeg', 'jpg')}"
+
+    def check(self, codec: str | None) -> None:
+        """Check that everything can be written here.
+
+        Args:
+            codec: of the request.
+
+        Raises:
+            InvalidRequest: a wrong suffix, a place that cannot be written, or nothing to write.
+        """
+        if codec != NO_VIDEO:
+            check_output_writable(self.video)
+        elif self.frames_dir is None and self.raw is None:
+            raise InvalidRequest(
+                "codec none writes no video, and nothing else was asked for; add --frames DIR "
+                "or --raw FILE.safetensors"
+            )
+        if self.raw is not None:
+            check_output_writable(self.raw, (RAW_SUFFIX,))
+        if self.frames_suffix not in PICTURE_SUFFIXES:
+            raise InvalidRequest(
+                f"frames can be png or jpg, not {self.frames_format!r}; give one of them"
+            )
+        if self.frames_dir is None:
+            return
+        if self.frames_dir.exists() and not self.frames_dir.is_dir():
+            raise InvalidRequest(
+                f"{shown(self.frames_dir)} is a file; name a folder for the frames"
+            )
+        name = f"{self.video.stem}-00000{self.frames_suffix}"
+        check_output_writable(self.frames_dir / name, PICTURE_SUFFIXES)
+
+
+def format_of(request: GenerationRequest) -> VideoFormat:
+    """How a request wants its video encoded."""
+    return video_format(
+        request.codec or _DEFAULT_CODEC,
+        request.codec_options,
+        request.pixel_format,
+        crf=request.crf,
+        preset=request.preset,
+    )
+
+
+def settle_codec(request: GenerationRequest, video: Path) -> tuple[GenerationRequest, str | None]:
+    """The request with the encoder that works here, and a line for people if it is another.
+
+    Raises:
+        InvalidRequest: an unknown encoder, option or pixel format, or one that the file's kind
+            has no use for.
+    """
+    suffix = video.suffix.lower()
+    if request.codec != NO_VIDEO and suffix in ANIMATIONS:
+        own = (request.codec, request.codec_options, request.pixel_format)
+        if own != (None, "", None):
+            raise InvalidRequest(
+                f"a {suffix} file has a codec of its own; leave --codec, --codec-options and "
+                "--pixel-format out, or choose another kind of file"
+            )
+        if suffix == ".gif" and request.fps > _MAX_GIF_FPS:
+            raise InvalidRequest(
+                f"a .gif shows at most {_MAX_GIF_FPS} frames/s, {request.fps:g} were asked for; "
+                "lower --fps or write .webp"
+            )
+        return request, None
+    encoder, line = choose_encoder(request.codec or _DEFAULT_CODECS.get(suffix, _DEFAULT_CODEC))
+    if encoder == NO_VIDEO:
+        return request, None
+    settled = request.model_copy(update={"codec": encoder})
+    check_format(format_of(settled))
+    return settled, line
+
+
+def check_encoding(
+    request: GenerationRequest, video: Path, *, width: int, height: int, fps: float | Fraction
+) -> None:
+    """Encode two black frames as the video will be, into a file that is thrown away.
+
+    Raises:
+        InvalidRequest: the codec does not go into the container or refuses the size.
+    """
+    if request.codec == NO_VIDEO or video.suffix.lower() in ANIMATIONS:
+        return
+    chosen = format_of(request)
+    with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
+        path = Path(folder) / f"trial{video.suffix.lower()}"
+        try:
+            with VideoWriter(
+                path, width=width, height=height, fps=fps, video_format=chosen
+            ) as writer:
+                writer.write(np.zeros((2, height, width, 3), dtype=np.uint8))
+        except (OSError, ValueError, WorkspaceError, av.FFmpegError) as error:
+            raise InvalidRequest(
+                f"encoder {request.codec} cannot write {width}x{height} px to "
+                f"{shown(video.name)}: {_reason(error)}; choose another codec or container, "
+                ".mkv takes nearly all"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, WorkspaceError) else error
+    return str(getattr(cause, "strerror", None) or cause)
