@@ -1,5 +1,7 @@
 """Claims about training examples: they are what the pipeline will show the network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,14 @@ from framepack.training.tiny.latent_space import (
     from_patches,
     to_patches,
 )
-from framepack.training.tiny.samples import FULL_SIZES, WINDOW, Layout, SampleMaker
+from framepack.training.tiny.samples import (
+    FULL_SIZES,
+    WINDOW,
+    Layout,
+    SampleMaker,
+    _camera_scene,
+    _turning_scene,
+)
 
 CHANNELS = 8
 
@@ -129,3 +138,25 @@ def test_the_last_lesson_has_everything(maker: SampleMaker) -> None:
     assert {(layout.height, layout.width) for layout in layouts} >= set(FULL_SIZES)
     assert "circle" in words
     assert "camera" in words
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_history_may_move_otherwise_than_the_section(maker: SampleMaker, inverted: bool) -> None:
+    rng = np.random.default_rng(3)
+    layout = _layout(inverted=inverted, section=1, neighbours=1)
+    lesson = replace(CURRICULUM[-1], sprites=0.0, turns=1.0, plain=1.0)
+    picture = maker._picture(np.random.default_rng(0), layout)
+    scene = _turning_scene(layout, picture, "pan left", "pan up", "the camera pans left")
+    steady = _camera_scene(picture, "pan left" if inverted else "pan up", "")
+    first = 1 + WINDOW * layout.section
+    own, other = (0, WINDOW) if inverted else (-WINDOW, 0)
+    latents = [
+        maker._latents(each, first + min(own, other), 2 * WINDOW) for each in (scene, steady)
+    ]
+    same = [
+        torch.allclose(latents[0][:, part], latents[1][:, part], atol=1e-5)
+        for part in (slice(0, WINDOW), slice(WINDOW, None))
+    ]
+    assert same == [True, False], "the clip turns where the section meets its history"
+    example = maker._example(rng, layout, lesson)
+    assert example.meaning.keys() <= {"camera"}

@@ -10,8 +10,10 @@ from framepack.training.tiny.world import (
     CAMERA_MOTIONS,
     PAN_PX_PER_FRAME,
     Sprite,
+    Turn,
     camera_clip,
     dissolve_clip,
+    random_sprite,
     sprite_clip,
     sprite_start,
 )
@@ -97,3 +99,39 @@ def test_generators_of_different_purposes_are_independent() -> None:
     assert seeded(0, "a", 1).random() != seeded(0, "b", 1).random()
     assert seeded(0, "a", 1).random() == seeded(0, "a", 1).random()
     assert isinstance(seeded(0), np.random.Generator)
+
+
+@pytest.mark.parametrize(
+    ("motion", "back"),
+    [
+        ("pan left", "pan right"),
+        ("pan up", "pan down"),
+        ("zoom in", "zoom out"),
+        ("rotate clockwise", "rotate counterclockwise"),
+    ],
+)
+def test_a_turn_leads_back_to_where_the_clip_began(motion: str, back: str) -> None:
+    picture = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
+    clip = camera_clip(picture, motion, torch.tensor([10, 20, 30]), Turn(back, 15))
+    assert torch.allclose(clip[0], clip[1], atol=1e-3)
+    assert torch.allclose(clip[2], picture, atol=1e-3)
+
+
+def test_until_its_turn_a_clip_is_as_without() -> None:
+    picture = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
+    frames = torch.tensor([0, 5, 12])
+    turning = camera_clip(picture, "zoom in", frames, Turn("pan left", 12))
+    assert torch.allclose(turning, camera_clip(picture, "zoom in", frames), atol=1e-6)
+
+
+def test_a_clip_may_begin_at_rest_and_turn_into_a_move() -> None:
+    picture = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
+    frames = torch.arange(6)
+    clip = camera_clip(picture, "static", frames + 10, Turn("pan left", 10))
+    assert torch.allclose(clip, camera_clip(picture, "pan left", frames), atol=1e-5)
+
+
+def test_sprites_stand_still_as_often_as_asked() -> None:
+    rng = seeded(0, "still")
+    still = sum(random_sprite(rng, 64, still=0.5).motion == "still" for _ in range(400))
+    assert 0.5 < still / 400 < 0.7  # half of them, and a fifth of the others
