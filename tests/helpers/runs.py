@@ -17,6 +17,7 @@ from framepack.pipeline.components import Components
 SMALL: dict[str, Any] = {
     "prompt": "the camera pans left",
     "model": "tiny",
+    "variant": "bi-directional",
     "width": 64,
     "height": 64,
     "latent_window_size": 3,

@@ -236,9 +236,10 @@ def make_plan(
     """
     if not allow_empty:
         request.require_subject()
-    variant = _choose_variant(request, model, defaults, variants)
     mode = _mode(request, image_size, end_image_size)
-    if mode in ("flf2v", "lf2v") and variant == "forward-only":
+    aims = mode in ("flf2v", "lf2v")
+    variant = _choose_variant(request, model, defaults, variants, aims=aims)
+    if aims and variant == "forward-only":
         raise InvalidRequest(
             "an end picture was given, but the forward-only variant starts from the beginning and "
             "cannot aim at an end; leave --end-image out, or use a bi-directional model such as "
@@ -287,9 +288,16 @@ def make_plan(
 
 
 def _choose_variant(
-    request: GenerationRequest, model: str, defaults: ModelDefaults, variants: Sequence[Variant]
+    request: GenerationRequest,
+    model: str,
+    defaults: ModelDefaults,
+    variants: Sequence[Variant],
+    *,
+    aims: bool,
 ) -> Variant:
     variant = request.variant or defaults.variant
+    if request.variant is None and aims and "bi-directional" in variants:
+        variant = "bi-directional"  # only the end rendered first can aim at a picture
     if variant not in variants:
         raise InvalidRequest(
             f"model {model} is {' and '.join(variants)} only, but variant {variant} was asked for; "

@@ -119,7 +119,7 @@ PRESETS: Mapping[str, ModelSpec] = {
             guidance_scale=10.0,
             true_cfg_scale=1.0,
             solver="unipc",
-            variant="bi-directional",
+            variant="forward-only",
         ),
         prompt_template=PromptTemplate(template="{}", crop_start=0, max_length=96, pad_to=96),
     ),

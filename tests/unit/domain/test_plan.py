@@ -254,7 +254,7 @@ def test_a_picture_of_unknown_size_is_a_mistake_of_the_caller() -> None:
 def test_every_default_is_filled_in_from_the_model() -> None:
     request = plan_for(PICTURE).request
     given = {name: value for name, value in dict(request).items() if value is None}
-    assert given.keys() == {"image", "end_image"}
+    assert given.keys() == {"image", "end_image", "codec", "pixel_format"}
     assert (request.model, request.variant, request.solver) == ("i2v", "bi-directional", "unipc")
     assert (request.num_inference_steps, request.guidance_scale, request.shift) == (25, 10, 0)
     assert (request.resolution, request.width, request.height) == (640, 832, 480)
@@ -296,6 +296,23 @@ def test_an_end_picture_is_refused_by_forward_only(
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"--end-image out, or .*--variant bi-directional"):
         plan_for(start, end, variant="forward-only")
+
+
+def test_an_end_picture_picks_the_variant_that_can_aim_at_it() -> None:
+    def variant(variants: tuple[Variant, ...], end: tuple[int, int] | None) -> str:
+        return make_plan(
+            GenerationRequest.parse(prompt="x"),
+            model="m",
+            geometry=LARGE,
+            defaults=defaults(variant="forward-only"),
+            variants=variants,
+            end_image_size=end,
+        ).variant
+
+    assert variant(BOTH, None) == "forward-only"
+    assert variant(BOTH, PICTURE) == "bi-directional"
+    with pytest.raises(InvalidRequest, match="cannot aim at an end"):
+        variant(("forward-only",), PICTURE)
 
 
 def test_a_variant_that_the_model_does_not_serve_is_refused_naming_both() -> None:
