@@ -42,8 +42,7 @@ def _stream(
     output: Path, run: Path, components: Components, picture: Path, variant: str
 ) -> Iterator[Event]:
     return framepack.stream(
-        **SMALL,
-        variant=variant,
+        **{**SMALL, "variant": variant},
         image=picture,
         duration_s=seconds(NUM_FRAMES),
         output=output,

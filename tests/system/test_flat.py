@@ -74,8 +74,7 @@ def test_nothing_outlives_its_section(tmp_path: Path, components: Components, va
     held, traced = [], []
     tracemalloc.start()  # sees what NumPy and Python hold
     for event in framepack.stream(
-        **SMALL,
-        variant=variant,
+        **{**SMALL, "variant": variant},
         duration_s=seconds(6 * SECTION_FRAMES - 3),
         output=tmp_path / "out.mp4",
         components=components,
