@@ -56,7 +56,22 @@ CASES: dict[str, tuple[list[str], str]] = {
     ),
     "unwritable output": ([*PROMPT, "-o", "good.png/out.mp4"], "good.png"),
     "output is a folder": ([*PROMPT, "-o", "folder.mp4"], "folder.mp4"),
-    "unsupported suffix": ([*PROMPT, "-o", "out.gif"], "output out.gif ends in .gif"),
+    "unsupported suffix": ([*PROMPT, "-o", "out.avi"], "output out.avi ends in .avi"),
+    "unknown codec": ([*PROMPT, "--codec", "h265"], "there is no video encoder 'h265'"),
+    "unknown codec option": ([*PROMPT, "--codec-options", "crff:1"], "knows no option 'crff'"),
+    "missing LoRA": ([*PROMPT, "--lora", "none.safetensors:0.5"], "LoRA none.safetensors"),
+    "LoRA too strong": ([*PROMPT, "--lora", "a.safetensors:11"], "loras (--lora)"),
+    "more lines than sections": (
+        [*PROMPT, "--duration", "1", "--section-prompts", "a\nb"],
+        "there are 2 section lines but only 1 section in 1 s",
+    ),
+    "missing section picture": (
+        [*PROMPT, "--section-images", "0: none.png"],
+        "picture none.png does not exist",
+    ),
+    "missing section file": ([*PROMPT, "--section-prompts", "none.yaml"], "none.yaml"),
+    "tiny picture": (["--image", "dot.png"], "picture dot.png"),
+    "no frame rate": ([*PROMPT, "--fps", "0"], "fps (--fps) is '0'"),
     "too small": ([*PROMPT, "--resolution", "32"], "resolution 32 gives"),
     "too large": ([*PROMPT, "--resolution", "1024"], "resolution 1024 gives"),
     "not a multiple": ([*PROMPT, "--width", "100", "--height", "128"], "multiples of 16"),
@@ -94,6 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damaged = (folder / "good.png").read_bytes()
     (folder / "corrupt.png").write_bytes(damaged[:60] + b"\0" * 40)
     (folder / "notes.txt").write_text("this is no picture\n")
+    Image.new("RGB", (1, 1), "teal").save(folder / "dot.png")
     (folder / "folder").mkdir()
     (folder / "folder.mp4").mkdir()
     return folder

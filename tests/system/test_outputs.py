@@ -45,7 +45,7 @@ def _make(
         ("out.mov", {}, "h264", "yuv420p"),
         ("out.mp4", {"codec_options": "crf:30"}, "h264", "yuv420p"),
         ("out.mp4", {"pixel_format": "yuv444p"}, "h264", "yuv444p"),
-        ("out.mp4", {"codec": "libx265", "width": 128, "height": 128}, "hevc", "yuv420p"),
+        ("out.mp4", {"codec": "libx265"}, "hevc", "yuv420p"),
         ("out.mkv", {"codec": "ffv1", "pixel_format": "bgr0"}, "ffv1", "bgr0"),
         ("out.webm", {"codec_options": "crf:40"}, "vp9", "yuv420p"),
         ("out.mov", {"codec": "prores_ks"}, "prores", "yuv422p10le"),
@@ -92,9 +92,9 @@ def test_lossless_codecs_pictures_and_raw_frames_agree_to_the_pixel(
 
 @pytest.mark.parametrize("name", ["out.gif", "out.webp"])
 def test_animations_carry_their_document_beside_them(
-    tmp_path: Path, components: Components, name: str
+    tmp_path: Path, components: Components, picture: Path, name: str
 ) -> None:
-    made = _make(tmp_path, components, name)
+    made = _make(tmp_path, components, name, image=picture)
     with Image.open(made.path) as picture:
         durations = []
         for number in range(picture.n_frames):  # type: ignore[attr-defined]
@@ -166,7 +166,6 @@ def test_encode_gives_back_every_pixel(
         ("out.mp4", {"codec_options": "quality:1"}, "knows no option 'quality'"),
         ("out.mp4", {"pixel_format": "rgb24"}, "takes no pixel format rgb24"),
         ("out.webm", {"codec": "libx264"}, "does not go into .webm: .* choose another codec"),
-        ("out.mp4", {"codec": "libx265"}, "libx265 cannot write 64x64 px to out.mp4"),
         ("out.gif", {"codec": "ffv1"}, "has a codec of its own"),
         ("out.gif", {"fps": 60}, "at most 50 frames/s"),
         ("out.avi", {}, "ends in .avi"),

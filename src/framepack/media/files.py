@@ -103,7 +103,7 @@ def check_output_writable(path: StrPath, suffixes: Sequence[str] = VIDEO_SUFFIXE
     if path.suffix.lower() not in suffixes:
         raise InvalidRequest(
             f"output {shown(path)} ends in {path.suffix or 'no suffix'}, "
-            f"{' or '.join(suffixes)} is needed; write {shown(path.stem or 'out')}{suffixes[0]}"
+            f"{_either(suffixes)} is needed; write {shown(path.stem or 'out')}{suffixes[0]}"
         )
     try:
         found = _stat(path)
@@ -120,6 +120,11 @@ def check_output_writable(path: StrPath, suffixes: Sequence[str] = VIDEO_SUFFIXE
             f"output {shown(path)} cannot be written: {_reason(error)}; choose another file "
             "or folder"
         ) from error
+
+
+def _either(names: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def check_readable(path: StrPath, what: str) -> Path:

@@ -40,6 +40,9 @@ _ENCODER_THREADS = 4
 # Exact rounding, and the same bits on every CPU.
 _SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
+# Frames by which decoding may run ahead of playing: the most there is, and x265's own number.
+_LONGEST_REORDERING, _SHORT_REORDERING = 250, 4
+
 _NTSC_RATES = (24, 30, 48, 60, 120, 240)
 
 
@@ -99,6 +102,7 @@ class VideoWriter:
         _check_size(width, height)
         self.path = Path(path)
         self.num_frames = 0
+        self._num_packets = 0
         self._shape = (height, width, 3)
         self._tick = 1 / frame_rate(fps)
         self._temporary = partial_path(self.path)
@@ -225,8 +229,12 @@ class VideoWriter:
 
     def _mux(self, packets: Iterable["Packet[Any]"]) -> None:
         for packet in packets:
-            if packet.duration == 0:  # a lone frame has no next one to tell
-                packet.duration = 1
+            packet.duration = 1  # x264 leaves it open, and a lone frame has no next one to tell
+            pts, dts = packet.pts or 0, packet.dts
+            if dts is None or not pts - _LONGEST_REORDERING <= dts <= pts:
+                # x265 leaves it uninitialised in clips shorter than its reordering.
+                packet.dts = self._num_packets - _SHORT_REORDERING
+            self._num_packets += 1
             self._container.mux(packet)
 
 

@@ -32,7 +32,9 @@ def test_relative_output_passes(folder, monkeypatch):
 
 @pytest.mark.parametrize("name", ["out.avi", "out", "out.", ".mp4", "", "out.mp4.txt"])
 def test_other_suffix_is_refused(folder, name):
-    with pytest.raises(InvalidRequest, match=r"\.mp4 is needed"):
+    with pytest.raises(
+        InvalidRequest, match=r"\.mp4, \.mkv, \.mov, \.webm, \.gif or \.webp is needed"
+    ):
         check_output_writable(folder / "folder" / name if name else "")
 
 

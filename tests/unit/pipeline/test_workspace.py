@@ -11,8 +11,9 @@ from PIL import Image
 from tests.helpers.runs import plan_without_model
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
-from framepack.media.segments import SegmentWriter
+from framepack.media.codecs import h264_format
 from framepack.media.video import read_frames
+from framepack.media.writer import VideoWriter
 from framepack.models.encoders import PromptEmbeds
 from framepack.pipeline.conditions import Conditions, Pictures
 from framepack.pipeline.decode import Seam
@@ -57,16 +58,17 @@ def test_segments_are_encoded_as_the_request_says(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    class Writer(SegmentWriter):
+    class Writer(VideoWriter):
         def __init__(self, path: Path, **options: Any) -> None:
             asked.update(options)
             super().__init__(path, **options)
 
-    monkeypatch.setattr("framepack.pipeline.workspace.SegmentWriter", Writer)
+    monkeypatch.setattr("framepack.pipeline.workspace.VideoWriter", Writer)
     plan = plan_without_model(duration_s=3.0, fps=12.5, crf=31, preset="veryfast")
     workspace = Workspace.create(tmp_path / "run", plan, Delivery(tmp_path / "o.mp4"), Pictures())
     workspace.write_segment("x", 0, _frames(2))
-    assert asked == {"width": 16, "height": 16, "fps": 12.5, "crf": 31, "preset": "veryfast"}
+    chosen = h264_format(31, "veryfast")
+    assert asked == {"width": 16, "height": 16, "fps": 12.5, "video_format": chosen}
 
 
 def test_a_run_is_found_again_as_it_was_made(workspace: Workspace, tmp_path: Path) -> None:
