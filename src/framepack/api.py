@@ -169,6 +169,7 @@ def stream(
     frames_dir: StrPath | None = None,
     frames_format: str = "png",
     raw: StrPath | None = None,
+    audio: StrPath | None = None,
     settings: Settings | None = None,
     components: "Components | None" = None,
     **fields: Any,
@@ -188,6 +189,7 @@ def stream(
         frames_dir: folder for every frame as ``NAME-00000.png``; made if missing.
         frames_format: "png" or "jpg".
         raw: safetensors file for the raw frames, uint8 [T, H, W, 3].
+        audio: file whose sound goes with the video, cut to its length.
         settings: settings of this machine; read from file and environment when None.
         components: networks that are loaded already; the request may leave the model out.
         fields: fields of ``GenerationRequest``; they override those of ``request``.
@@ -197,41 +199,30 @@ def stream(
         MissingWeights: the model's weights are not on this machine; nothing was written.
         WorkspaceError: the disk is full or cannot be written.
     """
-    from framepack.media.outputs import Outputs, check_encoding, settle_codec
-    from framepack.weights.lora_paths import find_loras
+    from framepack.media.outputs import Outputs
+    from framepack.weights.locate import locate_all
 
     settings = settings or Settings.load()
+    outputs = Outputs.of(
+        output, frames_dir=frames_dir, frames_format=frames_format, raw=raw, audio=audio
+    )
     asked = _request(request, fields)
-    outputs = Outputs(Path(output), _path(frames_dir), frames_format, _path(raw))
-    outputs.check(asked.codec)
-    asked, codec_line = settle_codec(asked, outputs.video)
-    asked = asked.model_copy(update={"loras": find_loras(asked.loras, settings)})
     if components is not None:
         asked = _of_components(asked, components)
-    decided, spec = _plan(asked, settings, ask_torch=True)
-    if codec_line is not None:
-        decided = decided.model_copy(update={"notes": (*decided.notes, codec_line)})
-    check_encoding(
-        decided.request, outputs.video, width=decided.width, height=decided.height, fps=decided.fps
-    )
-    pictures = _load_pictures(decided)
-    load = _loader(spec, settings, components)
-
+    outputs.check(asked.codec)
+    decided, spec = decide_with_outputs(asked, settings, outputs.video, ask_torch=True)
+    if components is None:
+        locate_all(spec, settings)
+    # What takes no torch, whose import takes seconds, is checked before this line.
     from framepack.pipeline.workspace import Delivery, Workspace
     from framepack.weights.lora_request import check_loras
 
     check_loras(decided.request.loras, spec, settings)
-
-    delivery = Delivery(
-        path=outputs.video,
-        embed=embed,
-        thumbnail=thumbnail,
-        frames_dir=outputs.frames_dir,
-        frames_suffix=outputs.frames_suffix,
-        raw=outputs.raw,
-        keep_run=settings.keep_runs if keep_run is None else keep_run,
-    )
-    directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, delivery.path)
+    pictures = _load_pictures(decided)
+    load = _loader(spec, settings, components)
+    keep = settings.keep_runs if keep_run is None else keep_run
+    delivery = Delivery(outputs, embed=embed, thumbnail=thumbnail, keep_run=keep)
+    directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, outputs.video)
     workspace = Workspace.create(directory, decided, delivery, pictures)
     return _events(workspace, load, is_new=True)
 
@@ -269,13 +260,15 @@ def stream_resume(
     components: "Components | None" = None,
 ) -> Iterator[Event]:
     """Finish a stopped run while telling what happens; see :func:`resume` and :func:`stream`."""
-    from framepack.media.files import check_output_writable
     from framepack.pipeline.workspace import Workspace
+    from framepack.weights.locate import locate_all
 
     settings = settings or Settings.load()
     workspace = Workspace.open(Path(run_dir))
-    check_output_writable(workspace.delivery.path)
+    workspace.delivery.outputs.check(workspace.plan.request.codec)
     spec = resolve_spec(workspace.plan.model, workspace.plan.variant)
+    if components is None:
+        locate_all(spec, settings)
     load = _loader(spec, settings, components, encode=not workspace.has_progress)
     return _events(workspace, load, is_new=False)
 
@@ -353,10 +346,6 @@ def _request(request: GenerationRequest | None, fields: dict[str, Any]) -> Gener
     return GenerationRequest.parse(**{**dict(request), **fields})
 
 
-def _path(value: StrPath | None) -> Path | None:
-    return Path(value) if value is not None else None
-
-
 def _of_components(request: GenerationRequest, components: "Components") -> GenerationRequest:
     """The request, made with the networks that are loaded."""
     loaded = components.spec.key
@@ -372,13 +361,48 @@ def _of_components(request: GenerationRequest, components: "Components") -> Gene
 
 
 def _plan(
-    request: GenerationRequest, settings: Settings, *, ask_torch: bool = False
+    request: GenerationRequest,
+    settings: Settings,
+    *,
+    ask_torch: bool = False,
+    allow_empty: bool = False,
 ) -> tuple[Plan, ModelSpec]:
     spec, line = find_model(request, settings, ask_torch=ask_torch)
-    decided = decide(request, spec)
-    if line is not None:
-        decided = decided.model_copy(update={"notes": (line, *decided.notes)})
-    return decided, spec
+    decided = decide(request, spec, allow_empty=allow_empty)
+    return _with_notes(decided, line), spec
+
+
+def decide_with_outputs(
+    request: GenerationRequest, settings: Settings, video: Path, **options: bool
+) -> tuple[Plan, ModelSpec]:
+    """Decide everything about a video, its encoder and its LoRA files included. No torch.
+
+    Args:
+        request: what is asked; if it names no model, a note says which one is taken.
+        settings: of this machine.
+        video: the video file, whose suffix says what it can hold.
+        options: ``ask_torch`` of :func:`find_model` and ``allow_empty`` of :func:`decide`.
+
+    Raises:
+        InvalidRequest: request, pictures, LoRAs, encoder, file and model do not fit together.
+    """
+    from framepack.media.outputs import check_encoding, settle_codec
+    from framepack.weights.lora_paths import find_loras
+
+    settled, line = settle_codec(request, video)
+    settled = settled.model_copy(update={"loras": find_loras(settled.loras, settings)})
+    decided, spec = _plan(settled, settings, **options)
+    check_encoding(
+        decided.request, video, width=decided.width, height=decided.height, fps=decided.fps
+    )
+    return _with_notes(decided, line, at_end=True), spec
+
+
+def _with_notes(decided: Plan, line: str | None, *, at_end: bool = False) -> Plan:
+    if line is None:
+        return decided
+    notes = (*decided.notes, line) if at_end else (line, *decided.notes)
+    return decided.model_copy(update={"notes": notes})
 
 
 def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = False) -> Plan:
@@ -430,13 +454,11 @@ def _load_pictures(plan: Plan) -> "Pictures":
 def _loader(
     spec: ModelSpec, settings: Settings, components: "Components | None", *, encode: bool = True
 ) -> "Callable[[], Components]":
-    """Check that the weights are there, and return the function that loads them."""
+    """The function that loads the networks."""
     if components is not None:
         return lambda: components
     from framepack.pipeline.components import load_components
-    from framepack.weights.locate import locate_all
 
-    locate_all(spec, settings)
     needed = COMPONENTS if encode else ("vae", "transformer")
     return lambda: load_components(spec, settings, preload=needed)
 

@@ -57,7 +57,7 @@ def test_generate_makes_the_planned_video_and_inspect_reads_it(
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().splitlines() == [str(video)]
     shown = done.stderr.decode()
-    assert shown.startswith("Model tiny (embedded): ")
+    assert "\nModel tiny (embedded): " in shown
     assert "start picture to video, tiny forward-only: 64x64, 45 frames" in shown
     assert "section 2/2, step 2/2" in shown
     assert probe(video).num_frames == 45

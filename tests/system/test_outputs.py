@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.helpers.runs import frames_of, make_video, seconds
+from tests.helpers.runs import SMALL, frames_of, make_video, seconds
 
 import framepack
 from framepack.cli.main import main
@@ -31,8 +31,6 @@ def read_pictures(paths: list[Path]) -> NDArray[np.uint8]:
 def _make(
     folder: Path, components: Components, name: str = "out.mp4", **fields: Any
 ) -> framepack.Result:
-    from tests.helpers.runs import SMALL
-
     return framepack.generate(
         output=folder / name, components=components, **{**SMALL, **ASKED, **fields}
     )
@@ -118,8 +116,6 @@ def test_no_video_leaves_raw_frames_alone(tmp_path: Path, components: Components
 def test_a_resumed_run_leaves_the_same_forms(tmp_path: Path, components: Components) -> None:
     from contextlib import closing
 
-    from tests.helpers.runs import SMALL
-
     from framepack.domain.events import SectionDone
 
     asked = {**SMALL, **ASKED, "codec": "ffv1", "pixel_format": "bgr0"}
@@ -156,6 +152,51 @@ def test_encode_gives_back_every_pixel(
     assert main(["encode", str(raw), "-o", str(slow), "--fps", "12", "-q"]) == 0
     assert framepack.inspect(slow).info.duration_s == pytest.approx(FRAMES / 12, abs=0.01)
     capsys.readouterr()
+
+
+def test_a_video_is_made_again_from_its_file(
+    tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = framepack.generate(output=tmp_path / "out.mp4", image=picture, **{**SMALL, **ASKED})
+    picture.unlink()
+    again, other = tmp_path / "again.mp4", tmp_path / "other.mp4"
+    assert main(["generate", "--from", str(made.path), "-o", str(again), "-q"]) == 0
+    assert np.array_equal(frames_of(again), frames_of(made.path))
+    changed = ["--prompt", "the camera pans right", "--seed", "8"]
+    assert main(["generate", "--from", str(made.path), *changed, "-o", str(other), "-q"]) == 0
+    request = framepack.inspect(other).request
+    assert request is not None
+    assert (request.prompt, request.seed) == ("the camera pans right", 8)
+    assert not np.array_equal(frames_of(other), frames_of(made.path))
+    capsys.readouterr()
+
+
+def test_a_video_without_a_request_cannot_be_made_again(
+    tmp_path: Path, components: Components, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = _make(tmp_path, components, embed=False)
+    assert main(["generate", "--from", str(made.path), "-o", str(tmp_path / "a.mp4")]) == 2
+    assert "carries no request" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("codec", [None, "ffv1"])
+def test_sound_goes_with_the_video(
+    tmp_path: Path, components: Components, codec: str | None
+) -> None:
+    import wave
+
+    import av
+
+    sound = tmp_path / "sound.wav"
+    with wave.open(str(sound), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(np.arange(80_000, dtype="<i2").tobytes())
+    made = _make(tmp_path, components, "out.mkv", audio=sound, codec=codec)
+    with av.open(str(made.path)) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+    assert len(frames_of(made.path)) == FRAMES
 
 
 @pytest.mark.parametrize(

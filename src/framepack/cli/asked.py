@@ -1,69 +1,41 @@
-"""What a command line asks for, checked as far as that goes without torch."""
+"""What a command line asks for: options, over the request of a video if one is named."""
 
+import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from framepack.api import decide, find_model
 from framepack.cli.options import given
-from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
-from framepack.models.parts import ModelSpec
-from framepack.models.spec import resolve_spec
 
-__all__ = ["Asked", "new_output"]
+__all__ = ["asked_request", "new_output"]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request, the model it means, and the line that says why that model.
+@contextmanager
+def asked_request(fields: Mapping[str, Any], source: str | None) -> Iterator[GenerationRequest]:
+    """Check the options of a request one by one.
 
-    Attributes:
-        request: the options, checked one by one.
-        settings: of this machine, with the flags that override them.
-        spec: the model.
-        choice: why it is this model.
+    Args:
+        fields: values of the options, None where one was not given.
+        source: a video whose request holds where no option says otherwise, or None. Its
+            pictures are on the disk while the context is open.
+
+    Raises:
+        InvalidRequest: a wrong value, or a video that carries no request.
     """
+    options = given(dict(fields))
+    if source is None:
+        yield GenerationRequest.parse(**options)
+        return
+    from framepack.api import inspect
 
-    request: GenerationRequest
-    settings: Settings
-    spec: ModelSpec
-    choice: str
-
-    @classmethod
-    def read(
-        cls, fields: Mapping[str, Any], settings: Settings, *, ask_torch: bool = False
-    ) -> "Asked":
-        """Check the options of a request and find its model.
-
-        Args:
-            fields: values of the options, None where one was not given.
-            settings: of this machine.
-            ask_torch: let torch confirm that there is an accelerator, where the choice of the
-                model hangs on it. Without it, a card that torch cannot use may be believed in.
-
-        Raises:
-            InvalidRequest: a wrong value, an unknown model, or a model without that variant.
-        """
-        request = GenerationRequest.parse(**given(dict(fields)))
-        if request.model is not None:
-            spec = resolve_spec(request.model, request.variant)
-            return cls(request, settings, spec, f"Model {spec.key} ({spec.title}): as asked.")
-        spec, line = find_model(request, settings, ask_torch=ask_torch)
-        named = GenerationRequest.parse(**{**dict(request), "model": spec.key})
-        return cls(named, settings, spec, line or "")
-
-    def plan(self, *, allow_empty: bool = False) -> Plan:
-        """Decide everything about the video; a damaged picture is found here.
-
-        Raises:
-            InvalidRequest: request, pictures and model do not fit together.
-        """
-        return decide(self.request, self.spec, allow_empty=allow_empty)
+    with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
+        base = inspect(source).restore(folder)
+        yield GenerationRequest.parse(**{**dict(base), **options})
 
 
 def new_output(settings: Settings) -> Path:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.cli.console import write
-from framepack.cli.options import FramesDir, FramesFormat, Quiet
+from framepack.cli.options import AudioFile, FramesDir, FramesFormat, Quiet
 
 if TYPE_CHECKING:
+    from framepack.domain.request import GenerationRequest
     from framepack.media.exports import RawFrames
+    from framepack.media.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -60,19 +62,20 @@ def command(
             help="Frames per second; default: what the file says, else 30.",
         ),
     ] = None,
+    audio: AudioFile = None,
     quiet: Quiet = False,
 ) -> None:
     """Encode raw frames, to a video by any encoder, to numbered pictures, or both."""
     from framepack.domain.errors import InvalidRequest
     from framepack.domain.request import GenerationRequest
-    from framepack.media.exports import open_raw_frames, write_pictures
+    from framepack.media.exports import open_raw_frames
     from framepack.media.outputs import Outputs, check_encoding, settle_codec
 
     raw = open_raw_frames(source)
     if output is None and frames_dir is None:
         raise InvalidRequest("nothing to write was asked for; give -o OUT.mp4 or --frames DIR")
     video = Path(output) if output is not None else Path(source).with_suffix(".mp4")
-    folder = Path(frames_dir) if frames_dir is not None else None
+    outputs = Outputs.of(video, frames_dir=frames_dir, frames_format=frames_format, audio=audio)
     wanted: dict[str, Any] = {"codec": codec if output is not None else "none"}
     asked = GenerationRequest.parse(
         fps=fps or raw.fps or _DEFAULT_FPS,
@@ -80,40 +83,38 @@ def command(
         pixel_format=pixel_format,
         **wanted,
     )
-    Outputs(video, folder, frames_format).check(asked.codec)
+    outputs.check(asked.codec)
     asked, line = settle_codec(asked, video)
     check_encoding(asked, video, width=raw.width, height=raw.height, fps=asked.fps)
     if line is not None and not quiet:
         write(line)
-    if folder is not None:
-        suffix = Outputs(video, folder, frames_format).frames_suffix
-        write_pictures(_shown(raw, "frames", quiet=quiet), folder, video.stem, suffix)
-        write(str(folder))
-    if output is not None:
-        _encode(raw, asked, video, quiet=quiet)
-        write(str(video))
+    _encode(raw, asked, outputs, quiet=quiet)
 
 
-def _encode(raw: "RawFrames", asked: Any, video: Path, *, quiet: bool) -> None:
-    from framepack.media.codecs import ANIMATIONS
+def _encode(
+    raw: "RawFrames", asked: "GenerationRequest", outputs: "Outputs", *, quiet: bool
+) -> None:
+    """Write what is wanted, and print where it is."""
+    from framepack.media.codecs import NO_VIDEO
+    from framepack.media.encode import write_video
+    from framepack.media.exports import write_pictures
     from framepack.media.outputs import format_of
-    from framepack.media.video import write_animation
-    from framepack.media.writer import VideoWriter
 
-    frames = _shown(raw, video.suffix, quiet=quiet)
-    if video.suffix.lower() in ANIMATIONS:
-        write_animation(frames, video, fps=asked.fps)
-        return
-    with VideoWriter(
-        video,
-        width=raw.width,
-        height=raw.height,
-        fps=asked.fps,
-        video_format=format_of(asked),
-        fast_start=True,
-    ) as writer:
-        for frame in frames:
-            writer.write(frame[None])
+    if outputs.frames_dir is not None:
+        frames = _shown(raw, "frames", quiet=quiet)
+        write_pictures(frames, outputs.frames_dir, outputs.video.stem, outputs.frames_suffix)
+        write(str(outputs.frames_dir))
+    if asked.codec != NO_VIDEO:
+        write_video(
+            _shown(raw, outputs.video.suffix, quiet=quiet),
+            outputs.video,
+            width=raw.width,
+            height=raw.height,
+            fps=asked.fps,
+            video_format=format_of(asked),
+            audio=outputs.audio,
+        )
+        write(str(outputs.video))
 
 
 def _shown(raw: "RawFrames", what: str, *, quiet: bool) -> Any:

@@ -14,10 +14,12 @@ from framepack.domain.loras import LoraRef
 from framepack.domain.request import SECTION_FIELDS, GenerationRequest
 
 __all__ = [
+    "AudioFile",
     "Device",
     "DtypeName",
     "FramesDir",
     "FramesFormat",
+    "FromVideo",
     "JsonFlag",
     "KeepPartial",
     "KeepRun",
@@ -86,6 +88,17 @@ Output = Annotated[
         "replaced; default: a new .mp4 in the settings' outputs folder.",
     ),
 ]
+FromVideo = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="VIDEO",
+        show_default=False,
+        rich_help_panel="What to make",
+        help="Make the video again that this file carries the request of, with its pictures; "
+        "other options override it.",
+    ),
+]
 FramesDir = Annotated[
     str | None,
     typer.Option(
@@ -115,6 +128,16 @@ RawFile = Annotated[
         rich_help_panel=_FILE,
         help="Safetensors file for the raw frames, uint8 [frames, height, width, 3], which "
         "`encode` reads; default: none.",
+    ),
+]
+AudioFile = Annotated[
+    str | None,
+    typer.Option(
+        "--audio",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=_FILE,
+        help="File whose sound the video gets, cut to its length; default: none.",
     ),
 ]
 NoMetadata = Annotated[

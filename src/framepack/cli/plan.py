@@ -7,10 +7,12 @@ import typer
 
 from framepack.cli.console import one_line, say, write, write_json
 from framepack.cli.options import (
+    AudioFile,
     Device,
     DtypeName,
     FramesDir,
     FramesFormat,
+    FromVideo,
     JsonFlag,
     KeepPartial,
     KeepRun,
@@ -33,10 +35,12 @@ __all__ = ["command", "plan_facts", "plan_table"]
 @request_options
 def command(
     *,
+    source: FromVideo = None,
     output: Output = None,
     frames_dir: FramesDir = None,
     frames_format: FramesFormat = "png",
     raw: RawFile = None,
+    audio: AudioFile = None,
     no_metadata: NoMetadata = False,
     no_thumbnail: NoThumbnail = False,
     run_dir: RunDir = None,
@@ -60,26 +64,27 @@ def command(
     Takes the options of `generate`, loads nothing and writes nothing. Prompt and picture may
     be missing. Without a seed a random one is shown, and `generate` will take another.
     """
-    from framepack.cli.asked import Asked
+    from framepack.api import decide_with_outputs
+    from framepack.cli.asked import asked_request
     from framepack.domain.settings import Settings
-    from framepack.weights.lora_paths import find_loras
+    from framepack.media.outputs import Outputs
 
-    asked = Asked.read(fields, Settings.load(device=device, dtype=dtype, models_dir=models_dir))
-    if output is not None:
-        from framepack.media.outputs import Outputs, settle_codec
-
-        folder = Path(frames_dir) if frames_dir is not None else None
-        outputs = Outputs(Path(output), folder, frames_format, Path(raw) if raw else None)
-        outputs.check(asked.request.codec)
-        settle_codec(asked.request, outputs.video)
-    find_loras(asked.request.loras, asked.settings)
-    plan = asked.plan(allow_empty=True)
-    if not quiet:
-        say(asked.choice)
+    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    outputs = Outputs.of(
+        output or _ANY_VIDEO,
+        frames_dir=frames_dir,
+        frames_format=frames_format,
+        raw=raw,
+        audio=audio,
+    )
+    with asked_request(fields, source) as request:
+        if output is not None:
+            outputs.check(request.codec)
+        plan, _ = decide_with_outputs(request, settings, outputs.video, allow_empty=True)
     if as_json:
         write_json(plan.to_dict(), indent=2)
     else:
-        _print(plan, verbose=verbose)
+        _print(plan, verbose=verbose, quiet=quiet)
 
 
 def plan_facts(plan: "Plan") -> dict[str, str]:
@@ -118,6 +123,7 @@ def plan_table(plan: "Plan", *, verbose: bool = False) -> list[str]:
     return lines
 
 
+_ANY_VIDEO = "video.mp4"
 _PROMPT_LENGTH = 40
 _PROMPTS_LENGTH = 90
 _MODES = {
@@ -169,12 +175,12 @@ def _shortened(prompt: str, length: int = _PROMPT_LENGTH) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def _print(plan: "Plan", *, verbose: bool) -> None:
+def _print(plan: "Plan", *, verbose: bool, quiet: bool) -> None:
     write(plan.target)
     for name, value in plan_facts(plan).items():
         write(f"{name:<9}{value}")
     write("")
     for line in plan_table(plan, verbose=verbose):
         write(line)
-    for note in plan.notes:
-        write(note)
+    for note in () if quiet else plan.notes:
+        say(note)

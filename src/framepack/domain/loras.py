@@ -41,12 +41,10 @@ def read_loras(value: object) -> tuple[Any, ...]:
 
 
 def _read_one(text: str) -> LoraRef:
-    path, separator, weight = text.strip().rpartition(":")
+    path, _, weight = text.strip().rpartition(":")
     try:
         number = float(weight)
-    except ValueError:
-        path, separator, number = text.strip(), "", 1.0  # a drive letter's colon, or none
-    if not separator:
+    except ValueError:  # a drive letter's colon, or none
         path, number = text.strip(), 1.0
     if not path:
         raise ValueError(f"{text!r} names no file; write PATH:WEIGHT")

@@ -4,10 +4,8 @@ An encoder that is listed may still fail: hardware encoders need their hardware 
 So encoders are tried by opening them, and options by what is left of them afterwards.
 """
 
-import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
@@ -246,23 +244,10 @@ def _open(chosen: VideoFormat) -> tuple[list[str], str | None]:
     context.pix_fmt = chosen.pixel_format
     context.time_base, context.framerate = Fraction(1, 30), Fraction(30)
     context.options = dict(chosen.options)
-    with _silence():
-        try:
-            context.open()
-        except (av.FFmpegError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            log = getattr(error, "log", None)
-            return [], f"{reason} ({log[2].strip()})" if log else str(reason)
-    return list(context.options), None
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what encoders say about themselves off the console."""
-    logger = logging.getLogger("libav")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        context.open()
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        log = getattr(error, "log", None)
+        return [], f"{reason} ({log[2].strip()})" if log else str(reason)
+    return list(context.options), None

@@ -1,15 +1,18 @@
 """What is to be left of a video, checked before any work: codec, container, other forms."""
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Self
 
 import av
 import numpy as np
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.domain.request import GenerationRequest
+from framepack.media.audio import check_audio
 from framepack.media.codecs import (
     ANIMATIONS,
     NO_VIDEO,
@@ -19,7 +22,7 @@ from framepack.media.codecs import (
     video_format,
 )
 from framepack.media.exports import PICTURE_SUFFIXES, RAW_SUFFIX
-from framepack.media.files import check_output_writable, shown
+from framepack.media.files import StrPath, check_output_writable, shown
 from framepack.media.writer import VideoWriter
 
 __all__ = ["Outputs", "check_encoding", "format_of", "settle_codec"]
@@ -31,24 +34,48 @@ _DEFAULT_CODECS = {".webm": "libvpx-vp9"}
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where everything goes.
+    """Where everything goes, and the sound that goes with it.
 
     Attributes:
         video: the video file; names the other files too where there is no video.
         frames_dir: folder for numbered pictures of all frames, or None.
-        frames_format: "png" or "jpg".
+        frames_suffix: what kind of pictures, one of ``PICTURE_SUFFIXES``.
         raw: safetensors file for raw frames, or None.
+        audio: file whose sound the video gets, or None.
     """
 
     video: Path
     frames_dir: Path | None = None
-    frames_format: str = "png"
+    frames_suffix: str = ".png"
     raw: Path | None = None
+    audio: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        video: StrPath,
+        *,
+        frames_dir: StrPath | None = None,
+        frames_format: str = "png",
+        raw: StrPath | None = None,
+        audio: StrPath | None = None,
+    ) -> Self:
+        """What people ask for; ``frames_format`` is png or jpg.
+
+        Raises:
+            InvalidRequest: another kind of pictures.
+        """
+        suffix = f".{frames_format.lower().replace('jpeg', 'jpg')}"
+        if suffix not in PICTURE_SUFFIXES:
+            raise InvalidRequest(
+                f"frames can be png or jpg, not {frames_format!r}; give one of them"
+            )
+        return cls(Path(video), _path(frames_dir), suffix, _path(raw), _path(audio))
 
     @property
-    def frames_suffix(self) -> str:
-        """Suffix of the pictures."""
-        return f".{self.frames_format.lower().replace('jpeg', 'jpg')}"
+    def num_forms(self) -> int:
+        """How many copies of the frames are written."""
+        return 1 + (self.raw is not None) + (self.frames_dir is not None)
 
     def check(self, codec: str | None) -> None:
         """Check that everything can be written here.
@@ -57,7 +84,8 @@ class Outputs:
             codec: of the request.
 
         Raises:
-            InvalidRequest: a wrong suffix, a place that cannot be written, or nothing to write.
+            InvalidRequest: a wrong suffix, a place that cannot be written, sound that cannot be
+                read, or nothing to write.
         """
         if codec != NO_VIDEO:
             check_output_writable(self.video)
@@ -68,18 +96,30 @@ class Outputs:
             )
         if self.raw is not None:
             check_output_writable(self.raw, (RAW_SUFFIX,))
-        if self.frames_suffix not in PICTURE_SUFFIXES:
-            raise InvalidRequest(
-                f"frames can be png or jpg, not {self.frames_format!r}; give one of them"
-            )
-        if self.frames_dir is None:
-            return
-        if self.frames_dir.exists() and not self.frames_dir.is_dir():
-            raise InvalidRequest(
-                f"{shown(self.frames_dir)} is a file; name a folder for the frames"
-            )
-        name = f"{self.video.stem}-00000{self.frames_suffix}"
-        check_output_writable(self.frames_dir / name, PICTURE_SUFFIXES)
+        if self.frames_dir is not None:
+            _check_folder(self.frames_dir)
+            first = self.frames_dir / f"{self.video.stem}-00000{self.frames_suffix}"
+            check_output_writable(first, PICTURE_SUFFIXES)
+        if self.audio is not None:
+            if codec == NO_VIDEO:
+                raise InvalidRequest("sound needs a video; leave --audio or --codec none out")
+            check_audio(self.audio, self.video)
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Return JSON-able values; paths become absolute."""
+        return {
+            name: str(value.absolute()) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, str | None]) -> Self:
+        """Read what :meth:`to_dict` gave."""
+        read: dict[str, Any] = {
+            name: value if name == "frames_suffix" else _path(value)
+            for name, value in values.items()
+        }
+        return cls(**read)
 
 
 def format_of(request: GenerationRequest) -> VideoFormat:
@@ -146,6 +186,15 @@ def check_encoding(
                 f"{shown(video.name)}: {_reason(error)}; choose another codec or container, "
                 ".mkv takes nearly all"
             ) from error
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InvalidRequest(f"{shown(path)} is a file; name a folder for the frames")
+
+
+def _path(value: StrPath | None) -> Path | None:
+    return Path(value) if value is not None else None
 
 
 def _reason(error: Exception) -> str:

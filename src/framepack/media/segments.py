@@ -6,16 +6,18 @@ separate files and put into play order at the end. Memory is flat in the number 
 
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
+from framepack.media.audio import SoundTrack
 from framepack.media.codecs import CONTAINERS, h264_format
 from framepack.media.files import StrPath, atomic_file, open_video, shown
 from framepack.media.metadata import dump_document
@@ -78,6 +80,7 @@ def concat_segments(
     *,
     title: str = "",
     description: str = "",
+    audio: StrPath | None = None,
 ) -> int:
     """Join segments into one video by moving their packets; no frame is encoded again.
 
@@ -89,6 +92,7 @@ def concat_segments(
         out: the video to write; its folder is made if missing.
         metadata: a JSON document for the ``comment`` tag; None writes no tag.
         title, description: the tags that players show; empty ones are left out.
+        audio: a file whose sound goes with the pictures, see :class:`SoundTrack`.
 
     Returns:
         The number of frames in ``out``.
@@ -104,21 +108,24 @@ def concat_segments(
     tags = {"title": title, "description": description}
     if metadata is not None:
         tags["comment"] = dump_document(metadata)
-    num_frames = 0
+    suffix = Path(out).suffix.lower()
     with (
         atomic_file(out) as temporary,
-        create_container(
-            temporary, CONTAINERS[Path(out).suffix.lower()], layout.fps, fast_start=True
-        ) as output,
+        create_container(temporary, CONTAINERS[suffix], layout.fps, fast_start=True) as output,
+        ExitStack() as stack,
     ):
         output.metadata.update({tag: text for tag, text in tags.items() if text})
-        stream: VideoStream | None = None
+        stream = _add_stream(output, paths[0], layout.fps)
+        sound = SoundTrack(audio, output, suffix) if audio is not None else None
+        if sound is not None:
+            stack.callback(sound.close)
+        num_frames = 0
         for path in paths:
-            with open_video(path, error=WorkspaceError) as (source, template):
-                if stream is None:
-                    stream = output.add_stream_from_template(template)
-                    stream.time_base = 1 / layout.fps
-                num_frames += _copy_packets(source, template, output, stream, num_frames, delay)
+            num_frames += _copy_segment(path, output, stream, num_frames, delay)
+            if sound is not None:
+                sound.advance(num_frames / layout.fps)
+        if sound is not None:
+            sound.finish()
     return num_frames
 
 
@@ -185,32 +192,36 @@ def _layout(stream: VideoStream, fps: Fraction) -> _Layout:
     )
 
 
-def _copy_packets(
-    source: InputContainer,
-    template: VideoStream,
-    output: OutputContainer,
-    stream: VideoStream,
-    offset: int,
-    delay: int,
+def _add_stream(output: OutputContainer, path: Path, fps: Fraction) -> VideoStream:
+    """Add a stream like that of a segment."""
+    with open_video(path, error=WorkspaceError) as (_, template):
+        stream = output.add_stream_from_template(template)
+        stream.time_base = 1 / fps
+    return stream
+
+
+def _copy_segment(
+    path: Path, output: OutputContainer, stream: VideoStream, offset: int, delay: int
 ) -> int:
     """Move one segment's packets behind the ``offset`` frames before it; return how many."""
-    tick = 1 / Fraction(template.average_rate or 1)
     order = 0
-    for packet in source.demux(template):
-        if packet.pts is None:
-            continue
-        position = int(packet.pts * packet.time_base / tick)
-        packet.stream = stream
-        packet.time_base = tick
-        packet.pts = offset + position
-        # Counted afresh, because short segments leave x264 too few frames to space them evenly.
-        packet.dts = offset + order - delay
-        packet.duration = 1
-        try:
-            output.mux(packet)
-        except av.FFmpegError as error:  # about the output: not what open_video answers for
-            raise OSError(error.errno, error.strerror) from error
-        order += 1
+    with open_video(path, error=WorkspaceError) as (source, template):
+        tick = 1 / Fraction(template.average_rate or 1)
+        for packet in source.demux(template):
+            if packet.pts is None:
+                continue
+            position = int(packet.pts * packet.time_base / tick)
+            packet.stream = stream
+            packet.time_base = tick
+            packet.pts = offset + position
+            # Counted afresh: short segments leave x264 too few frames to space them evenly.
+            packet.dts = offset + order - delay
+            packet.duration = 1
+            try:
+                output.mux(packet)
+            except av.FFmpegError as error:  # about the output: not what open_video answers for
+                raise OSError(error.errno, error.strerror) from error
+            order += 1
     return order
 
 

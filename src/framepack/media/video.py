@@ -6,15 +6,24 @@ Shape letters (docs/notation.md): T frames, H W size in pixels.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
+from PIL import Image
 
 from framepack.domain.errors import InvalidRequest
-from framepack.media.files import StrPath, check_output_writable, open_video, shown
+from framepack.media.codecs import ANIMATIONS
+from framepack.media.files import (
+    StrPath,
+    check_output_writable,
+    check_readable,
+    open_video,
+    shown,
+)
 from framepack.media.metadata import attach_pictures, read_metadata, read_pictures
 from framepack.media.segments import SegmentWriter, concat_segments, frame_rate
 from framepack.media.sheets import contact_sheet, write_animation, write_thumbnail
@@ -64,6 +73,8 @@ def probe(path: StrPath) -> VideoInfo:
     Raises:
         InvalidRequest: missing, damaged, or no video with a frame rate.
     """
+    if Path(path).suffix.lower() in ANIMATIONS:
+        return _probe_animation(path)
     with open_video(path) as (container, stream):
         fps = stream.average_rate or stream.guessed_rate
         if not fps:
@@ -85,6 +96,29 @@ def probe(path: StrPath) -> VideoInfo:
             codec=codec.name,
             pixel_format=codec.pix_fmt or "",
         )
+
+
+def _probe_animation(path: StrPath) -> VideoInfo:
+    """What Pillow finds in a repeating picture, whose frames each have a time of their own."""
+    try:
+        with Image.open(check_readable(path, "video")) as picture:
+            durations_ms = []
+            for index in range(getattr(picture, "n_frames", 1)):
+                picture.seek(index)
+                picture.load()  # WebP tells the time of a frame only then
+                durations_ms.append(float(picture.info.get("duration", 0)))
+            codec = (picture.format or "").lower()
+            size = picture.size
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InvalidRequest(
+            f"{shown(path)} cannot be read as a video ({error}); the file is damaged or of "
+            "another kind"
+        ) from error
+    if not sum(durations_ms):
+        raise InvalidRequest(f"{shown(path)} has no frame rate; give a video with several frames")
+    duration_s = sum(durations_ms) / 1000
+    fps = Fraction(round(len(durations_ms) / duration_s, 2)).limit_denominator(100)
+    return VideoInfo(*size, fps, len(durations_ms), duration_s, codec, "rgb24")
 
 
 def read_frames(path: StrPath) -> Iterator[npt.NDArray[np.uint8]]:

@@ -25,7 +25,8 @@ from av.video.reformatter import (
 )
 from av.video.stream import VideoStream
 
-from framepack.domain.errors import InvalidRequest, WorkspaceError
+from framepack.domain.errors import FramePackError, InvalidRequest, WorkspaceError
+from framepack.media.audio import SoundTrack
 from framepack.media.codecs import CONTAINERS, VideoFormat
 from framepack.media.files import StrPath, commit, libav_name, partial_path, shown
 
@@ -81,6 +82,7 @@ class VideoWriter:
         fps: frames per second, see :func:`frame_rate`.
         video_format: encoder, its options and the pixel format.
         tags: what the file says about itself.
+        audio: a file whose sound goes with the pictures, see :class:`SoundTrack`.
         fast_start: see :func:`create_container`.
 
     Raises:
@@ -97,6 +99,7 @@ class VideoWriter:
         fps: float | Fraction,
         video_format: VideoFormat,
         tags: Mapping[str, str] | None = None,
+        audio: StrPath | None = None,
         fast_start: bool = False,
     ) -> None:
         _check_size(width, height)
@@ -119,7 +122,10 @@ class VideoWriter:
         self._format = video_format.pixel_format
         self._is_rgb = av.VideoFormat(self._format).is_rgb
         self._container.metadata.update(tags or {})
+        self._sound: SoundTrack | None = None
         self._stream = self._add_stream(video_format, width, height)
+        if audio is not None:
+            self._sound = self._add_sound(audio)
 
     def write(self, frames: npt.NDArray[np.uint8]) -> None:
         """Encode frames; nothing of them is kept but what the encoder looks ahead.
@@ -142,6 +148,8 @@ class VideoWriter:
         try:
             for frame in frames:
                 self._mux(self._stream.encode(self._picture(frame)))
+                if self._sound is not None:
+                    self._sound.advance(self.num_frames * self._tick)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
@@ -163,6 +171,8 @@ class VideoWriter:
             )
         try:
             self._mux(self._stream.encode(None))
+            if self._sound is not None:
+                self._sound.finish()
             self._container.close()
             commit(self._temporary, self.path)
         except OSError as error:
@@ -178,6 +188,8 @@ class VideoWriter:
             self._container.close()
         except av.FFmpegError as error:
             logger.debug("closing the dropped %s: %s", self._temporary, error)
+        if self._sound is not None:
+            self._sound.close()
         self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -210,6 +222,13 @@ class VideoWriter:
                 "another codec or container, .mkv takes nearly all"
             ) from error
         return stream
+
+    def _add_sound(self, path: StrPath) -> SoundTrack:
+        try:
+            return SoundTrack(path, self._container, self.path.suffix.lower())
+        except FramePackError:
+            self.abort()
+            raise
 
     def _picture(self, frame: npt.NDArray[np.uint8]) -> av.VideoFrame:
         given = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")

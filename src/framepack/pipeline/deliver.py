@@ -10,20 +10,18 @@ from numpy.typing import NDArray
 
 import framepack
 from framepack.domain.events import Statistics
-from framepack.media.codecs import ANIMATIONS, NO_VIDEO
+from framepack.media.codecs import NO_VIDEO
+from framepack.media.encode import write_video
 from framepack.media.exports import write_pictures, write_raw_frames
-from framepack.media.files import atomic_file, check_output_writable
-from framepack.media.metadata import dump_document, sidecar
+from framepack.media.files import check_output_writable
 from framepack.media.video import (
     attach_pictures,
     concat_segments,
     probe,
     read_frame,
     read_frames,
-    write_animation,
     write_thumbnail,
 )
-from framepack.media.writer import VideoWriter
 from framepack.pipeline.workspace import RunState, Workspace
 
 __all__ = ["deliver", "deliver_partial", "video_document", "write_video_thumbnail"]
@@ -40,6 +38,7 @@ def deliver(workspace: Workspace, state: RunState, statistics: Statistics) -> in
         WorkspaceError: a segment is missing or damaged, or the disk is full.
     """
     paths = workspace.in_play_order(state.segments)
+    _write_other_forms(workspace, paths)
     return _join(workspace, paths, workspace.delivery.path, statistics)
 
 
@@ -47,7 +46,7 @@ def deliver_partial(workspace: Workspace, output: Path) -> int:
     """Write what a stopped run has so far; return its number of frames, 0 if there are none.
 
     That is the end of the video in the bi-directional variant and its start in the
-    forward-only one. The run stays as it is and can be resumed.
+    forward-only one, as a video alone. The run stays as it is and can be resumed.
 
     Raises:
         InvalidRequest: the output cannot be written.
@@ -101,66 +100,48 @@ def write_video_thumbnail(workspace: Workspace, state: RunState) -> Path:
 def _join(
     workspace: Workspace, paths: list[Path], output: Path, statistics: Statistics | None
 ) -> int:
-    """Make everything that is wanted of the segments; return the number of frames."""
+    """Make the video of the segments; return the number of frames."""
     document = video_document(workspace, statistics) if workspace.delivery.embed else None
+    title, description = _titles(workspace) if document is not None else ("", "")
+    audio = workspace.delivery.outputs.audio
     if workspace.is_joined:
-        title, description = _titles(workspace) if document is not None else ("", "")
-        return concat_segments(paths, output, document, title=title, description=description)
-    number = sum(probe(path).num_frames for path in paths)
-    delivery = workspace.delivery
-    if delivery.raw is not None:
-        _write_raw(workspace, _frames(paths), delivery.raw, number)
-    if delivery.frames_dir is not None:
-        write_pictures(_frames(paths), delivery.frames_dir, output.stem, delivery.frames_suffix)
+        return concat_segments(
+            paths, output, document, title=title, description=description, audio=audio
+        )
     if workspace.plan.request.codec != NO_VIDEO:
-        _encode(workspace, _frames(paths), output, document)
-    return number
+        plan = workspace.plan
+        write_video(
+            _frames(paths),
+            output,
+            width=plan.width,
+            height=plan.height,
+            fps=plan.fps,
+            video_format=workspace.video_format,
+            document=document,
+            title=title,
+            description=description,
+            audio=audio,
+        )
+    return sum(probe(path).num_frames for path in paths)
 
 
-def _encode(
-    workspace: Workspace,
-    frames: Iterator[NDArray[np.uint8]],
-    output: Path,
-    document: dict[str, Any] | None,
-) -> None:
-    plan = workspace.plan
-    if output.suffix.lower() in ANIMATIONS:
-        write_animation(frames, output, fps=plan.fps)
-        if document is not None:
-            with atomic_file(sidecar(output)) as temporary:
-                temporary.write_text(dump_document(document), encoding="utf-8")
-        return
-    tags = {}
-    if document is not None:
-        title, description = _titles(workspace)
-        tags = {"comment": dump_document(document), "title": title, "description": description}
-    with VideoWriter(
-        output,
-        width=plan.width,
-        height=plan.height,
-        fps=plan.fps,
-        video_format=workspace.video_format,
-        tags=tags,
-        fast_start=True,
-    ) as writer:
-        for frame in frames:
-            writer.write(frame[None])
-
-
-def _write_raw(
-    workspace: Workspace, frames: Iterator[NDArray[np.uint8]], path: Path, number: int
-) -> None:
-    plan = workspace.plan
-    request = plan.request
-    metadata = {
-        "fps": plan.fps,
-        "codec": request.codec,
-        "options": request.codec_options or f"crf:{request.crf}",
-        "ext": workspace.delivery.path.suffix.lstrip("."),
-        "interpolate": 0,
-    }
-    shape = (number, plan.height, plan.width)
-    write_raw_frames(frames, path, shape=shape, metadata=metadata)
+def _write_other_forms(workspace: Workspace, paths: list[Path]) -> None:
+    """Write raw frames and numbered pictures, where they are wanted."""
+    outputs, plan = workspace.delivery.outputs, workspace.plan
+    if outputs.raw is not None:
+        metadata = {
+            "fps": plan.fps,
+            "codec": plan.request.codec,
+            "options": plan.request.codec_options or f"crf:{plan.request.crf}",
+            "ext": outputs.video.suffix.lstrip("."),
+            "interpolate": 0,
+        }
+        number = sum(probe(path).num_frames for path in paths)
+        shape = (number, plan.height, plan.width)
+        write_raw_frames(_frames(paths), outputs.raw, shape=shape, metadata=metadata)
+    if outputs.frames_dir is not None:
+        stem = outputs.video.stem
+        write_pictures(_frames(paths), outputs.frames_dir, stem, outputs.frames_suffix)
 
 
 def _frames(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:

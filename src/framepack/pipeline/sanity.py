@@ -27,6 +27,7 @@ from framepack.domain.errors import FramePackError
 from framepack.domain.plan import make_plan
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
+from framepack.media.outputs import Outputs
 from framepack.models.spec import PRESETS
 from framepack.pipeline.components import Components, load_components
 from framepack.pipeline.conditions import Pictures
@@ -219,7 +220,7 @@ def render_case(components: Components, changes: Mapping[str, Any] | None = None
     )
     with tempfile.TemporaryDirectory(prefix="framepack-sanity-") as folder:
         video = Path(folder) / "case.mp4"
-        delivery = Delivery(video, embed=False, thumbnail=False, keep_run=True)
+        delivery = Delivery(Outputs(video), embed=False, thumbnail=False, keep_run=True)
         pictures = Pictures(start=case_picture())
         workspace = _Recording.create(Path(folder) / "run", plan, delivery, pictures)
         assert isinstance(workspace, _Recording)

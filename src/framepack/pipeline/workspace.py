@@ -29,7 +29,7 @@ from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.domain.plan import Plan
 from framepack.media.codecs import JOINED_SUFFIXES, LOSSLESS, NO_VIDEO, VideoFormat
 from framepack.media.images import load_image
-from framepack.media.outputs import format_of
+from framepack.media.outputs import Outputs, format_of
 from framepack.media.writer import VideoWriter
 from framepack.pipeline.conditions import Conditions, Pictures
 from framepack.pipeline.decode import Seam
@@ -43,7 +43,7 @@ __all__ = ["Delivery", "RunState", "Segment", "Workspace"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Version of the directory's layout; a change makes older runs unreadable, with a message."""
 
 _BYTES_PER_PIXEL = 0.25  # generous for H.264 at crf 16; noise-like video needs most of it
@@ -56,38 +56,30 @@ class Delivery:
     """What is to be left when a run is done.
 
     Attributes:
-        path: the video file.
+        outputs: the video file and the other forms of its frames.
         embed: put request, hashes, statistics and input pictures into the video file.
         thumbnail: write ``NAME.thumb.jpg`` beside the video.
         keep_run: leave the run directory.
-        frames_dir: folder for numbered pictures of all frames, or None.
-        frames_suffix: what kind of pictures.
-        raw: safetensors file for raw frames, or None.
     """
 
-    path: Path
+    outputs: Outputs
     embed: bool = True
     thumbnail: bool = True
     keep_run: bool = False
-    frames_dir: Path | None = None
-    frames_suffix: str = ".png"
-    raw: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The video file."""
+        return self.outputs.video
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values; paths become absolute."""
-        values = asdict(self)
-        return {
-            name: str(value.absolute()) if isinstance(value, Path) else value
-            for name, value in values.items()
-        }
+        return {**vars(self), "outputs": self.outputs.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_dict` gave."""
-        paths = {
-            name: Path(values[name]) for name in ("path", "frames_dir", "raw") if values.get(name)
-        }
-        return cls(**{**values, **paths})
+        return cls(**{**values, "outputs": Outputs.from_dict(values["outputs"])})
 
 
 @dataclass(frozen=True)
@@ -386,10 +378,10 @@ class Workspace:
     @property
     def main_output(self) -> Path:
         """The video; without one the raw frames, or else the folder of pictures."""
-        delivery = self.delivery
+        outputs = self.delivery.outputs
         if self.plan.request.codec != NO_VIDEO:
-            return delivery.path
-        return delivery.raw or delivery.frames_dir or delivery.path
+            return outputs.video
+        return outputs.raw or outputs.frames_dir or outputs.video
 
     @property
     def is_joined(self) -> bool:
@@ -427,8 +419,7 @@ def _is_joined(plan: Plan, delivery: Delivery) -> bool:
         request.codec in (None, "libx264")
         and request.pixel_format in (None, "yuv420p")
         and delivery.path.suffix.lower() in JOINED_SUFFIXES
-        and delivery.frames_dir is None
-        and delivery.raw is None
+        and delivery.outputs.num_forms == 1
     )
 
 
@@ -463,8 +454,7 @@ def check_free_space(plan: Plan, directory: Path, delivery: Delivery) -> None:
     segments = video
     if not _is_joined(plan, delivery):
         segments = plan.num_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
-        forms = 1 + (delivery.raw is not None) + (delivery.frames_dir is not None)
-        video = segments * forms
+        video = segments * delivery.outputs.num_forms
     # A new state is written beside its predecessor; the fp32 seam is nearly all of it.
     states = 2 * 4 * plan.latent_window_size * pixels * 3 * 4
     output = delivery.path.absolute().parent

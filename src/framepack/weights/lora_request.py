@@ -36,4 +36,7 @@ def check_loras(loras: Sequence[LoraRef], spec: ModelSpec, settings: Settings) -
 def lora_hashes(loras: Sequence[LoraRef]) -> Mapping[str, str]:
     """SHA-256 of each file, by what a run's record calls it."""
     cache = HashCache()
-    return {f"lora {lora.path.name} x {lora.weight:g}": cache.sha256(lora.path) for lora in loras}
+    return {
+        f"lora {number} {lora.path.name} x {lora.weight:g}": cache.sha256(lora.path)
+        for number, lora in enumerate(loras, start=1)
+    }

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.domain.errors import WorkspaceError
+from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.media.sheets import contact_sheet, write_animation, write_thumbnail
+from framepack.media.video import probe
 
 
 def flat(colour, width=32, height=24):
@@ -89,3 +90,21 @@ def test_unwritable_place_is_one_clear_error(folder):
     (folder / "file").write_text("x")
     with pytest.raises(WorkspaceError, match="cannot write"):
         write_thumbnail(flat(0), folder / "file" / "thumb.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+def test_an_animation_is_probed_by_the_times_of_its_frames(folder, name):
+    path = folder / name
+    write_animation([flat((number * 9, 40, 200)) for number in range(9)], path, fps=30)
+    info = probe(path)
+    assert (info.width, info.height, info.num_frames) == (32, 24, 9)
+    assert info.codec == name[2:]
+    assert float(info.fps) == pytest.approx(30, rel=0.01)
+    assert info.duration_s == pytest.approx(0.3, abs=0.005)
+
+
+def test_a_damaged_animation_is_one_clear_error(folder):
+    path = folder / "bad.webp"
+    path.write_bytes(b"RIFF0000WEBPnothing")
+    with pytest.raises(InvalidRequest, match="cannot be read as a video"):
+        probe(path)

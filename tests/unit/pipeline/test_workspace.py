@@ -12,6 +12,7 @@ from tests.helpers.runs import plan_without_model
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.media.codecs import h264_format
+from framepack.media.outputs import Outputs
 from framepack.media.video import read_frames
 from framepack.media.writer import VideoWriter
 from framepack.models.encoders import PromptEmbeds
@@ -28,7 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def _create(directory: Path, output: Path, pictures: Pictures | None = None) -> Workspace:
     plan = plan_without_model(duration_s=3.0)
-    return Workspace.create(directory, plan, Delivery(output), pictures or Pictures())
+    return Workspace.create(directory, plan, Delivery(Outputs(output)), pictures or Pictures())
 
 
 def _conditions() -> Conditions:
@@ -65,7 +66,9 @@ def test_segments_are_encoded_as_the_request_says(
 
     monkeypatch.setattr("framepack.pipeline.workspace.VideoWriter", Writer)
     plan = plan_without_model(duration_s=3.0, fps=12.5, crf=31, preset="veryfast")
-    workspace = Workspace.create(tmp_path / "run", plan, Delivery(tmp_path / "o.mp4"), Pictures())
+    workspace = Workspace.create(
+        tmp_path / "run", plan, Delivery(Outputs(tmp_path / "o.mp4")), Pictures()
+    )
     workspace.write_segment("x", 0, _frames(2))
     chosen = h264_format(31, "veryfast")
     assert asked == {"width": 16, "height": 16, "fps": 12.5, "video_format": chosen}
@@ -74,7 +77,7 @@ def test_segments_are_encoded_as_the_request_says(
 def test_a_run_is_found_again_as_it_was_made(workspace: Workspace, tmp_path: Path) -> None:
     again = Workspace.open(workspace.directory)
     assert again.plan == workspace.plan
-    assert again.delivery == Delivery(tmp_path / "out.mp4")
+    assert again.delivery == Delivery(Outputs(tmp_path / "out.mp4"))
     assert again.load_conditions() is None
     assert again.load_state() is None
 
@@ -177,7 +180,7 @@ def test_a_lost_segment_is_named(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 1, "plan": {}}']
+    "text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 2, "plan": {}}']
 )
 def test_a_damaged_description_is_one_clear_error(workspace: Workspace, text: str) -> None:
     (workspace.directory / "run.json").write_text(text)
@@ -188,7 +191,7 @@ def test_a_damaged_description_is_one_clear_error(workspace: Workspace, text: st
 def test_a_run_of_a_later_version_is_refused(workspace: Workspace) -> None:
     path = workspace.directory / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(WorkspaceError, match="written in format 99, this version reads 1"):
+    with pytest.raises(WorkspaceError, match="written in format 99, this version reads 2"):
         Workspace.open(workspace.directory)
 
 

@@ -5,7 +5,7 @@ what happens in the clip, the caption and the history differ from example to exa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +27,13 @@ from framepack.training.tiny.latent_space import FRAMES_PER_LATENT, LatentSpace
 from framepack.training.tiny.meaning import Meaning
 from framepack.training.tiny.world import (
     CAMERA_MOTIONS,
+    SPRITE_SHAPES,
     Sprite,
     Turn,
     camera_clip,
     dissolve_clip,
     random_sprite,
+    sprite_area,
     sprite_clip,
 )
 
@@ -39,6 +41,9 @@ WINDOW = 9
 HISTORY = (1, 2, 16)
 SMALL_SIZES = ((64, 64), (48, 80), (80, 48))  # (height, width) in pixels
 TURNING = ("zoom in", "zoom out", "rotate clockwise", "rotate counterclockwise")
+# A sprite covers a fifteenth of the picture and its shape a third of that: counted like the
+# rest, shapes are lost in the noise of the ground.
+FOCUS = 7.0
 FULL_SIZES = ((128, 128), (96, 160), (160, 96))
 
 
@@ -80,6 +85,8 @@ class Batch:
             2x [B, C, 2, h, w], 4x [B, C, 16, h, w].
         vision: [B, 3, 64, 64] in -1..1, and ``vision_end`` where an end picture is given.
         captions: B strings, and ``meanings`` what they say.
+        weights: [B, 1, 9, h, w], how much an error counts at each place; 1 on average.
+        family: so many examples in a row differ in one word only, and get the same noise.
     """
 
     layout: Layout
@@ -92,17 +99,23 @@ class Batch:
     vision_end: Tensor | None
     captions: list[str]
     meanings: list[Meaning]
+    weights: Tensor
+    family: int = 1
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """A clip as a function of frame numbers, its caption, and its anchors in 0..1."""
+    """A clip as a function of frame numbers, its caption, and its anchors in 0..1.
+
+    ``focus`` gives the places [F, H, W] that matter more than the rest, as 0..1.
+    """
 
     frames: Callable[[Tensor], Tensor]
     caption: str
     start: Tensor
     end: Tensor | None = None
     meaning: Meaning = field(default_factory=dict)
+    focus: Callable[[Tensor], Tensor] | None = None
 
 
 class _Example(NamedTuple):
@@ -117,6 +130,7 @@ class _Example(NamedTuple):
     vision_end: Tensor | None
     caption: str
     meaning: Meaning
+    weights: Tensor
 
 
 def _motion(rng: np.random.Generator, lesson: Lesson) -> str:
@@ -164,7 +178,24 @@ class SampleMaker:
         layout = choose_layout(rng, lesson)
         small = (layout.height, layout.width) in SMALL_SIZES
         count = size * 4 if small else size
+        if lesson.siblings:
+            return self._families(rng, layout, lesson, -(-count // len(SPRITE_SHAPES)))
         return _stack(layout, [self._example(rng, layout, lesson) for _ in range(count)])
+
+    def _families(
+        self, rng: np.random.Generator, layout: Layout, lesson: Lesson, count: int
+    ) -> Batch:
+        """Sprites in every shape, all else being equal within a family."""
+        examples = []
+        for _ in range(count):
+            seed = int(rng.integers(2**62))
+            for shape in SPRITE_SHAPES:
+                own = np.random.default_rng(seed)
+                sprite = random_sprite(own, min(layout.height, layout.width), still=lesson.still)
+                sprite = replace(sprite, shape=shape)
+                scene = self._sprite_scene(layout, sprite, sprite_caption(own, sprite))
+                examples.append(_told(own, self._shown(own, layout, scene)))
+        return replace(_stack(layout, examples), family=len(SPRITE_SHAPES))
 
     def camera_moves(self, rng: np.random.Generator, layout: Layout, motions: list[str]) -> Batch:
         """One picture moved in several ways, under the plainest captions."""
@@ -181,29 +212,43 @@ class SampleMaker:
 
     def _example(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Example:
         scene = self._scene(rng, layout, lesson)
-        example = self._shown(rng, layout, scene)
-        return example._replace(caption="", meaning={}) if rng.random() < 0.1 else example
+        return _told(rng, self._shown(rng, layout, scene))
 
     def _shown(self, rng: np.random.Generator, layout: Layout, scene: _Scene) -> _Example:
         """What the transformer gets to see of a scene."""
         start = self._space.encode_picture(scene.start)
         first = 1 + WINDOW * layout.section
         latents = self._latents(scene, first, WINDOW)
-        one, two, four = self._history(rng, scene, layout, start)
-        vision = _vision_input(scene.start)
-        vision_end = _vision_input(scene.end) if scene.end is not None else None
         return _Example(
-            latents, start, one, two, four, vision, vision_end, scene.caption, scene.meaning
+            latents,
+            start,
+            *self._history(rng, scene, layout, start),
+            vision=_vision_input(scene.start),
+            vision_end=_vision_input(scene.end) if scene.end is not None else None,
+            caption=scene.caption,
+            meaning=scene.meaning,
+            weights=self._weights(scene, first, latents),
         )
 
-    def _latents(self, scene: _Scene, first: int, count: int) -> Tensor:
-        """Latent frames ``first``... of a scene; latent j >= 1 holds frames 4j-3 to 4j."""
-        frames = torch.arange(
+    def _frames(self, first: int, count: int) -> Tensor:
+        """The frames of latent frames ``first``...; latent j >= 1 holds frames 4j-3 to 4j."""
+        return torch.arange(
             FRAMES_PER_LATENT * (first - 1) + 1,
             FRAMES_PER_LATENT * (first + count - 1) + 1,
             device=self._device,
         )
-        return self._space.encode_groups(scene.frames(frames))
+
+    def _latents(self, scene: _Scene, first: int, count: int) -> Tensor:
+        return self._space.encode_groups(scene.frames(self._frames(first, count)))
+
+    def _weights(self, scene: _Scene, first: int, latents: Tensor) -> Tensor:
+        """How much an error counts [1, F, h, w], 1 on average."""
+        _, count, height, width = latents.shape
+        if scene.focus is None:
+            return latents.new_ones(1, count, height, width)
+        places = scene.focus(self._frames(first, count)).unsqueeze(0)
+        weights = 1 + FOCUS * F.adaptive_max_pool3d(places, (count, height, width))
+        return weights / weights.mean()
 
     def _history(
         self, rng: np.random.Generator, scene: _Scene, layout: Layout, start: Tensor
@@ -272,7 +317,13 @@ class SampleMaker:
         meaning = {"shape": sprite.shape, "colour": sprite.colour, "motion": sprite.motion}
         if sprite.background in caption:
             meaning["background"] = sprite.background
-        return _Scene(frames, caption, anchor, meaning=meaning)
+        return _Scene(
+            frames,
+            caption,
+            anchor,
+            meaning=meaning,
+            focus=lambda numbers: sprite_area(sprite, numbers, height, width),
+        )
 
     def _scene_with_end(self, rng: np.random.Generator, layout: Layout, lesson: Lesson) -> _Scene:
         picture = self._picture(rng, layout)
@@ -290,6 +341,11 @@ class SampleMaker:
         caption = camera_caption(rng, motion, plain=lesson.plain) if rng.random() < 0.6 else ""
         end = camera_clip(picture, motion, final)[0]
         return _camera_scene(picture, motion, caption, end)
+
+
+def _told(rng: np.random.Generator, example: _Example) -> _Example:
+    """The example, without its caption once in ten times."""
+    return example._replace(caption="", meaning={}) if rng.random() < 0.1 else example
 
 
 def _camera_scene(picture: Tensor, motion: str, caption: str, end: Tensor | None = None) -> _Scene:
@@ -329,6 +385,7 @@ def _stack(layout: Layout, examples: list[_Example]) -> Batch:
         vision_end=torch.stack(ends) if ends else None,
         captions=[example.caption for example in examples],
         meanings=[example.meaning for example in examples],
+        weights=torch.stack([example.weights for example in examples]),
     )
 
 

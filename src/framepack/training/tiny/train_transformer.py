@@ -170,15 +170,18 @@ class TransformerTrainer:
         self, batch: Batch, conditions: dict[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Squared velocity error [B] at random noise levels [B]."""
-        size = len(batch.captions)
+        family = batch.family
+        size = len(batch.captions) // family
         uniform = torch.rand(size, generator=generator, device=self.device)
         # Stratified: one draw in each of B equal parts of the range.
         order = torch.arange(size, device=self.device, dtype=torch.float32)
-        sigmas = shifted_sigmas((order + uniform) / size)
-        noise = torch.randn(batch.latents.shape, generator=generator, device=self.device)
+        sigmas = shifted_sigmas((order + uniform) / size).repeat_interleave(family)
+        shape = (size, *batch.latents.shape[1:])
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        noise = noise.repeat_interleave(family, dim=0)
         level = sigmas.view(-1, 1, 1, 1, 1)
         noisy = (1 - level) * batch.latents + level * noise
-        guidance = torch.rand(size, generator=generator, device=self.device) * 19000 + 1000
+        guidance = torch.rand(len(sigmas), generator=generator, device=self.device) * 19000 + 1000
         with torch.autocast(self.device.type, torch.bfloat16):
             velocity = self.transformer(
                 hidden_states=noisy,
@@ -192,7 +195,7 @@ class TransformerTrainer:
         # With equal weights, carrying the noise of fine channels
         # through the narrow token stream would crowd out everything else.
         weights = self.channel_weights.view(-1, 1, 1, 1)
-        errors = F.mse_loss(velocity.float(), target, reduction="none") * weights
+        errors = F.mse_loss(velocity.float(), target, reduction="none") * weights * batch.weights
         return errors.mean(dim=(1, 2, 3, 4)), sigmas
 
 

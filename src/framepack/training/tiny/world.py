@@ -164,8 +164,10 @@ def sprite_distance(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
     return torch.minimum(horizontal, vertical)
 
 
-def sprite_clip(sprite: Sprite, frames: Tensor, height: int, width: int) -> Tensor:
-    """Render a sprite; it stops at the edge rather than leave. Returns [F, 3, H, W] in 0..1."""
+def _from_sprite_centre(
+    sprite: Sprite, frames: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Pixels' offsets (x, y) from the centre of a sprite, each [F, H, W]."""
     time = frames.to(torch.float32)[:, None, None]
     vx, vy = SPRITE_MOTIONS[sprite.motion]
     margin = sprite.radius + 2
@@ -176,9 +178,22 @@ def sprite_clip(sprite: Sprite, frames: Tensor, height: int, width: int) -> Tens
         torch.arange(width, dtype=torch.float32, device=frames.device) + 0.5,
         indexing="ij",
     )
-    distance = sprite_distance(sprite.shape, x - cx, y - cy, sprite.radius)
+    return x - cx, y - cy
+
+
+def sprite_area(sprite: Sprite, frames: Tensor, height: int, width: int) -> Tensor:
+    """Where a sprite of any shape would be drawn; returns [F, H, W] of 0 and 1."""
+    x, y = _from_sprite_centre(sprite, frames, height, width)
+    return (torch.maximum(x.abs(), y.abs()) <= sprite.radius + 1).float()
+
+
+def sprite_clip(sprite: Sprite, frames: Tensor, height: int, width: int) -> Tensor:
+    """Render a sprite; it stops at the edge rather than leave. Returns [F, 3, H, W] in 0..1."""
+    x, y = _from_sprite_centre(sprite, frames, height, width)
+    distance = sprite_distance(sprite.shape, x, y, sprite.radius)
     cover = (0.5 - distance).clamp(0, 1).unsqueeze(1)
-    shade = 1.12 - 0.24 * (y / height)
+    down = torch.arange(height, dtype=torch.float32, device=frames.device) + 0.5
+    shade = 1.12 - 0.24 * (down[:, None] / height)
     colour = torch.tensor(SPRITE_COLOURS[sprite.colour], device=frames.device).view(1, 3, 1, 1)
     ground = torch.tensor(SPRITE_BACKGROUNDS[sprite.background], device=frames.device)
     ground = (ground.view(3, 1, 1) * shade).unsqueeze(0)

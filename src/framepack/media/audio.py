@@ -1,0 +1,120 @@
+"""Sound from a file, encoded beside the pictures of a video."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.audio.fifo import AudioFifo
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+
+from framepack.domain.errors import FramePackError, InvalidRequest, WorkspaceError
+from framepack.media.files import StrPath, check_readable, libav_name, shown
+
+__all__ = ["AUDIO_CODECS", "SoundTrack", "check_audio"]
+
+AUDIO_CODECS = {".mp4": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "libopus"}
+"""Suffix of a video file to the encoder of its sound."""
+
+_RATE = 48_000  # samples per second; what Opus takes, and every player of AAC
+_BIT_RATE = 192_000
+
+
+def check_audio(path: StrPath, video: Path) -> None:
+    """Check that a file has sound that goes into a video, by decoding its beginning.
+
+    Raises:
+        InvalidRequest: missing, damaged, without sound, or the video's kind cannot carry any.
+    """
+    suffix = video.suffix.lower()
+    if suffix not in AUDIO_CODECS:
+        raise InvalidRequest(
+            f"a {suffix} file carries no sound; leave --audio out, or write "
+            f"{', '.join(AUDIO_CODECS)}"
+        )
+    with _open(path, InvalidRequest) as container:
+        if next(_samples(container, path, InvalidRequest), None) is None:
+            raise InvalidRequest(f"the sound in {shown(path)} is empty; give another file")
+
+
+class SoundTrack:
+    """The sound of a video that is being written.
+
+    It is encoded piece by piece as the pictures come, ends where the video ends, and falls
+    silent where the file is the shorter of the two.
+
+    Args:
+        path: any file with sound, as :func:`check_audio` passes it.
+        output: the video's container, in which nothing is muxed yet.
+        suffix: of the video, a key of ``AUDIO_CODECS``.
+
+    Raises:
+        WorkspaceError: the file has vanished or is damaged.
+    """
+
+    def __init__(self, path: StrPath, output: OutputContainer, suffix: str) -> None:
+        self._output = output
+        self._input = _open(path, WorkspaceError)
+        self._samples = _samples(self._input, path, WorkspaceError)
+        self._waiting = AudioFifo()
+        self._num_written = 0
+        self._stream = cast(AudioStream, output.add_stream(AUDIO_CODECS[suffix], rate=_RATE))
+        self._stream.codec_context.layout = "stereo"
+        self._stream.codec_context.bit_rate = _BIT_RATE
+
+    def advance(self, time: Fraction | float) -> None:
+        """Encode what is heard before a moment of the video, in seconds."""
+        wanted = round(time * _RATE) - self._num_written
+        while self._waiting.samples < wanted and (piece := next(self._samples, None)) is not None:
+            piece.pts = None
+            self._waiting.write(piece)
+        count = min(wanted, self._waiting.samples)
+        if count <= 0 or (frame := self._waiting.read(count)) is None:
+            return
+        frame.pts, frame.time_base = self._num_written, Fraction(1, _RATE)
+        self._num_written += count
+        self._output.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder holds back."""
+        self._output.mux(self._stream.encode(None))
+
+    def close(self) -> None:
+        """Close the file that the sound comes from."""
+        self._input.close()
+
+
+def _open(path: StrPath, error: type[FramePackError]) -> InputContainer:
+    try:
+        container = av.open(libav_name(check_readable(path, "sound")), metadata_errors="replace")
+    except InvalidRequest as reason:
+        raise error(str(reason)) from reason
+    except av.FFmpegError as reason:
+        raise _damaged(path, reason, error) from reason
+    if not container.streams.audio:
+        container.close()
+        raise error(f"{shown(path)} holds no sound; give a file that does")
+    return container
+
+
+def _samples(
+    container: InputContainer, path: StrPath, error: type[FramePackError]
+) -> Iterator[av.AudioFrame]:
+    """The sound in stereo, at one rate whatever the file has."""
+    resampler = AudioResampler(format="fltp", layout="stereo", rate=_RATE)
+    try:
+        for frame in container.decode(container.streams.audio[0]):
+            yield from resampler.resample(frame)
+        yield from resampler.resample(None)
+    except av.FFmpegError as reason:
+        raise _damaged(path, reason, error) from reason
+
+
+def _damaged(path: StrPath, reason: av.FFmpegError, error: type[FramePackError]) -> FramePackError:
+    return error(
+        f"the sound in {shown(path)} cannot be read ({reason.strerror}); the file is damaged or "
+        "of another kind"
+    )
