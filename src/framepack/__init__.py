@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framepack.api import (
-        Inspection,
         Result,
         generate,
-        inspect,
         plan,
         resume,
         save_partial,
@@ -45,15 +43,14 @@ if TYPE_CHECKING:
     from framepack.domain.plan import Plan, Section
     from framepack.domain.request import GenerationRequest
     from framepack.domain.settings import Settings
+    from framepack.media.inspection import Inspection, inspect
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "framepack.api": (
-        "Inspection",
         "Result",
         "generate",
-        "inspect",
         "plan",
         "resume",
         "save_partial",
@@ -79,6 +76,7 @@ _HOMES = {
     "framepack.domain.plan": ("Plan", "Section"),
     "framepack.domain.request": ("GenerationRequest",),
     "framepack.domain.settings": ("Settings",),
+    "framepack.media.inspection": ("Inspection", "inspect"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

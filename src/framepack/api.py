@@ -21,16 +21,13 @@ from framepack.models.parts import COMPONENTS, ModelSpec
 from framepack.models.spec import PRESETS, checkpoint_for, choose_model, resolve_spec
 
 if TYPE_CHECKING:
-    from framepack.media.video import VideoInfo
     from framepack.pipeline.components import Components
     from framepack.pipeline.conditions import Pictures
     from framepack.pipeline.workspace import Workspace
 
 __all__ = [
-    "Inspection",
     "Result",
     "generate",
-    "inspect",
     "plan",
     "resume",
     "save_partial",
@@ -58,65 +55,6 @@ class Result:
     plan: Plan
     statistics: Statistics
     thumbnail: Path | None = None
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What a video file is and what it says about itself.
-
-    Attributes:
-        path: the file.
-        info: size, frame rate, number of frames, duration, codec.
-        document: request, plan, hashes of the weights, version and statistics; empty if
-            the file does not carry them.
-    """
-
-    path: Path
-    info: "VideoInfo"
-    document: dict[str, Any]
-
-    @property
-    def request(self) -> GenerationRequest | None:
-        """The request that made the video, if the file carries it."""
-        values = self.document.get("request")
-        return GenerationRequest.parse(**values) if isinstance(values, dict) else None
-
-    def restore(self, folder: StrPath) -> GenerationRequest:
-        """Write the pictures that travel in the file; return the request that names them.
-
-        ``request`` names pictures as they were called where the video was made; this one can be
-        generated again anywhere.
-
-        Args:
-            folder: where ``NAME.image.png``, ``NAME.end_image.png`` and those of sections are
-                written; made if it does not exist.
-
-        Raises:
-            InvalidRequest: the file carries no request, or the folder cannot be written.
-        """
-        from framepack.media.video import read_pictures
-
-        request = self.request
-        if request is None:
-            raise InvalidRequest(f"{self.path} carries no request; it cannot be made again")
-        wanted = [f"section-{index}" for index in range(len(request.section_pictures))]
-        kept = {}
-        for name, picture in read_pictures(self.document).items():
-            if name not in ("image", "end_image", *wanted):
-                continue
-            path = Path(folder) / f"{self.path.stem}.{name}.png"
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                picture.save(path)
-            except OSError as error:
-                raise InvalidRequest(f"cannot write {path}: {error.strerror or error}") from error
-            kept[name] = path
-        if missing := [name for name in wanted if name not in kept]:
-            raise InvalidRequest(
-                f"{self.path} lacks a section's picture ({missing[0]}); give the pictures again"
-            )
-        restored = request.rename_section_pictures([kept.pop(name) for name in wanted])
-        return GenerationRequest.parse(**{**dict(restored), **kept})
 
 
 def plan(
@@ -293,18 +231,6 @@ def save_partial(run_dir: StrPath, output: StrPath | None = None) -> int:
 
     workspace = Workspace.open(Path(run_dir))
     return deliver_partial(workspace, Path(output) if output else workspace.delivery.path)
-
-
-def inspect(path: StrPath) -> Inspection:
-    """Read what a video file is and what it says about itself. Imports no torch.
-
-    Raises:
-        InvalidRequest: missing, damaged, or no video.
-    """
-    from framepack.media.video import probe, read_metadata
-
-    document = read_metadata(path)
-    return Inspection(Path(path), probe(path), document)
 
 
 def find_model(

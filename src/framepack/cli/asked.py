@@ -31,7 +31,7 @@ def asked_request(fields: Mapping[str, Any], source: str | None) -> Iterator[Gen
     if source is None:
         yield GenerationRequest.parse(**options)
         return
-    from framepack.api import inspect
+    from framepack.media.inspection import inspect
 
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
         base = inspect(source).restore(folder)

@@ -9,7 +9,7 @@ from framepack.cli.console import one_line, write, write_json
 from framepack.cli.options import JsonFlag
 
 if TYPE_CHECKING:
-    from framepack.api import Inspection
+    from framepack.media.inspection import Inspection
 
 __all__ = ["command", "inspection_document", "inspection_lines"]
 
@@ -25,7 +25,7 @@ def command(
     That is request, plan, hashes of the weights and statistics. The input pictures that
     travel in the file are named, not printed.
     """
-    from framepack.api import inspect
+    from framepack.media.inspection import inspect
 
     found = inspect(video)
     if as_json:

@@ -69,7 +69,15 @@ _PANELS = {
         "blend_sections",
     ),
     "Pictures": ("start_strength", "end_strength", "vision_strength"),
-    _FILE: ("codec", "codec_options", "pixel_format", "crf", "preset"),
+    _FILE: (
+        "interpolate",
+        "interpolation",
+        "codec",
+        "codec_options",
+        "pixel_format",
+        "crf",
+        "preset",
+    ),
 }
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _SECTIONS_METAVAR = "FILE|TEXT"

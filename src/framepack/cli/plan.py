@@ -90,11 +90,13 @@ def command(
 def plan_facts(plan: "Plan") -> dict[str, str]:
     """What holds for the whole video, by name."""
     request = plan.request
-    trimmed = plan.num_generated_frames - plan.num_frames
+    trimmed = plan.num_generated_frames - plan.num_kept_frames
+    factor = max(request.interpolate, 1)
+    few = f", {factor} of each of {plan.num_kept_frames} generated ones" if factor > 1 else ""
     return {
         "model": f"{plan.model}, {plan.variant}, {_MODES[plan.mode]}",
         "size": f"{plan.width}x{plan.height} px",
-        "length": f"{plan.num_frames} frames, {plan.duration_s:.2f} s at {plan.fps:g} fps"
+        "length": f"{plan.num_frames} frames, {plan.duration_s:.2f} s at {plan.fps:g} fps{few}"
         + (f" ({trimmed} more are made and trimmed)" if trimmed else ""),
         "sections": f"{plan.num_sections} of {plan.latent_window_size} latent frames, "
         f"{request.num_inference_steps} steps each ({request.solver})",
@@ -107,7 +109,7 @@ def plan_table(plan: "Plan", *, verbose: bool = False) -> list[str]:
     """The sections in rendering order, as lines of columns under a heading."""
     names = ["order", "section", "seconds", "frames", "padding"]
     names += ["start", "noisy", "1x", "2x", "4x"] if verbose else []
-    rows = [_row(section, plan.fps, verbose=verbose) for section in plan.sections]
+    rows = [_row(section, plan.generated_fps, verbose=verbose) for section in plan.sections]
     for name in ("seed", "image"):
         own = [getattr(section, name) for section in plan.sections]
         if any(value is not None for value in own):

@@ -6,26 +6,19 @@ frame count, and every section with its frame indices, in rendering order.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from framepack.domain.buckets import bucket_size
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
+from framepack.domain.lengths import Length, choose_length
 from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
 from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant, explain
-from framepack.domain.schedule import (
-    generated_frames,
-    nearest_sections,
-    official_sections,
-    overlap_frames,
-    paddings,
-    section_frames,
-    sections_for,
-)
+from framepack.domain.schedule import overlap_frames, paddings, section_frames
+from framepack.domain.sizes import choose_size
 from framepack.domain.timeline import settle_sections
 
 __all__ = ["Mode", "ModelDefaults", "ModelGeometry", "Plan", "Section", "make_plan"]
@@ -47,8 +40,8 @@ class Section:
         mixture: texts and their shares, which sum to 1, where prompts blend; else empty.
         image: picture that stands for the start picture in it, or None.
         seed: of its noise, or None for the video's.
-        start_frame: first output frame it is responsible for.
-        end_frame: one past the last output frame it is responsible for.
+        start_frame: first generated frame it is responsible for.
+        end_frame: one past the last generated frame it is responsible for.
         overlap_frames: frames blended with its neighbour rendered before; 0 for the first.
         is_first_rendered: nothing was rendered before it.
         is_last_rendered: nothing will be rendered after it.
@@ -88,7 +81,9 @@ class Plan(BaseModel):
         fps: frames per second of the file.
         seed: start of all randomness.
         num_frames: frames written, exactly.
-        num_generated_frames: frames decoded; those past ``num_frames`` are trimmed at the end.
+        num_kept_frames: generated frames the video is made of; fewer than are written where
+            frames are interpolated.
+        num_generated_frames: frames decoded; those past ``num_kept_frames`` are trimmed.
         latent_window_size: latent frames per section.
         has_start: the start picture's latent is part of the video.
         sections: in rendering order.
@@ -107,6 +102,7 @@ class Plan(BaseModel):
     fps: float
     seed: int
     num_frames: int
+    num_kept_frames: int
     num_generated_frames: int
     latent_window_size: int
     has_start: bool
@@ -122,6 +118,11 @@ class Plan(BaseModel):
     def duration_s(self) -> float:
         """True length of the video, seconds."""
         return self.num_frames / self.fps
+
+    @property
+    def generated_fps(self) -> float:
+        """Generated frames per second of the video; below ``fps`` with interpolation."""
+        return self.fps / max(self.request.interpolate, 1)
 
     @property
     def is_inverted(self) -> bool:
@@ -146,30 +147,6 @@ class Plan(BaseModel):
         """The plan as JSON text."""
         return self.model_dump_json(indent=indent)
 
-    def without_folders(self) -> "Plan":
-        """The same with the names of pictures in place of their paths.
-
-        Pictures of sections that would share a name are told apart by a number.
-        """
-        renamed = self.request.rename_section_pictures(_file_names(self.request.section_pictures))
-        names = dict(zip(self.request.section_pictures, renamed.section_pictures, strict=True))
-        start, end = self.request.image, self.request.end_image
-        request = renamed.model_copy(
-            update={
-                "image": Path(start.name) if start is not None else None,
-                "end_image": Path(end.name) if end is not None else None,
-                "loras": tuple(
-                    lora.model_copy(update={"path": Path(lora.path.name)})
-                    for lora in self.request.loras
-                ),
-            }
-        )
-        sections = tuple(
-            replace(section, image=names[section.image]) if section.image is not None else section
-            for section in self.sections
-        )
-        return self.model_copy(update={"request": request, "sections": sections})
-
     @classmethod
     def from_json(cls, text: str | bytes) -> "Plan":
         """Read a plan back.
@@ -186,22 +163,6 @@ class Plan(BaseModel):
                 f"this is not a plan that can be read: {where}: {first['msg']}; "
                 "make it anew with `framepack plan --json`"
             ) from error
-
-
-def _file_names(paths: Sequence[Path]) -> list[Path]:
-    """The last part of each path, with a number in front where two are the same."""
-    names: list[Path] = []
-    for index, path in enumerate(paths):
-        name = Path(path.name)
-        names.append(Path(f"{index}-{path.name}") if name in names else name)
-    return names
-
-
-@dataclass(frozen=True, slots=True)
-class _Length:
-    num_sections: int
-    num_frames: int
-    notes: tuple[str, ...]
 
 
 def make_plan(
@@ -247,9 +208,11 @@ def make_plan(
         )
     resolution = request.resolution or defaults.resolution
     shape = _shape(request, mode, image_size, end_image_size)
-    width, height = _choose_size(request, model, geometry, resolution, shape)
+    width, height = choose_size(request, model, geometry, resolution, shape)
     has_start = mode in ("i2v", "flf2v")
-    length = _choose_length(request, mode, geometry.temporal_stride)
+    length = choose_length(
+        request, has_start=has_start, has_end=aims, stride=geometry.temporal_stride
+    )
     resolved = _resolve(
         request,
         defaults,
@@ -274,12 +237,8 @@ def make_plan(
         fps=request.fps,
         seed=resolved.seed,
         num_frames=length.num_frames,
-        num_generated_frames=generated_frames(
-            length.num_sections,
-            request.latent_window_size,
-            has_start=has_start,
-            stride=geometry.temporal_stride,
-        ),
+        num_kept_frames=length.num_kept_frames,
+        num_generated_frames=length.num_generated_frames,
         latent_window_size=request.latent_window_size,
         has_start=has_start,
         sections=_sections(resolved, length, geometry, has_start=has_start),
@@ -333,82 +292,6 @@ def _shape(
     return size
 
 
-def _choose_size(
-    request: GenerationRequest,
-    model: str,
-    geometry: ModelGeometry,
-    resolution: int,
-    shape: tuple[int, int],
-) -> tuple[int, int]:
-    multiple = geometry.size_multiple
-    if request.width is not None and request.height is not None:
-        explicit = (request.width, request.height)
-        nearest = (_nearest_side(request.width, geometry), _nearest_side(request.height, geometry))
-        if explicit != nearest:
-            raise InvalidRequest(
-                f"size {explicit[0]}x{explicit[1]} px does not fit model {model}: sides are "
-                f"multiples of {multiple} from {geometry.min_size} to {geometry.max_size} px; "
-                f"the nearest is --width {nearest[0]} --height {nearest[1]}"
-            )
-        return explicit
-    size = bucket_size(*shape, resolution, multiple)
-    if _in_range(size, geometry):
-        return size
-    fitting = [
-        candidate
-        for candidate in range(multiple, 4096 + 1, multiple)
-        if _in_range(bucket_size(*shape, candidate, multiple), geometry)
-    ]
-    advice = (
-        f"the nearest that fits is --resolution {min(fitting, key=lambda r: abs(r - resolution))}"
-        if fitting
-        else "give --width and --height"
-    )
-    raise InvalidRequest(
-        f"resolution {resolution} gives {size[0]}x{size[1]} px, but model {model} makes "
-        f"{geometry.min_size} to {geometry.max_size} px per side; {advice}"
-    )
-
-
-def _nearest_side(side: int, geometry: ModelGeometry) -> int:
-    multiple = geometry.size_multiple
-    lowest = -(-geometry.min_size // multiple) * multiple
-    highest = geometry.max_size // multiple * multiple
-    return min(max(round(side / multiple) * multiple, lowest), highest)
-
-
-def _in_range(size: tuple[int, int], geometry: ModelGeometry) -> bool:
-    return all(geometry.min_size <= side <= geometry.max_size for side in size)
-
-
-def _choose_length(request: GenerationRequest, mode: Mode, stride: int) -> _Length:
-    """Sections and exact frames; a note wherever the length is not the one asked for."""
-    window = request.latent_window_size
-    has_start = mode in ("i2v", "flf2v")
-    has_end = mode in ("flf2v", "lf2v")
-    asked = max(round(request.duration_s * request.fps), 1)
-    if request.official_length:
-        count = official_sections(request.duration_s, request.fps, window, stride=stride)
-    elif has_end:
-        count = nearest_sections(asked, window, has_start=has_start, stride=stride)
-    else:
-        count = sections_for(asked, window, has_start=has_start, stride=stride)
-        return _Length(count, asked, ())
-    frames = generated_frames(count, window, has_start=has_start, stride=stride)
-    if frames == asked:
-        return _Length(count, frames, ())
-    reason = (
-        "the original length rule makes whole sections"
-        if request.official_length
-        else "an end picture fixes the last frame, so sections are kept whole"
-    )
-    note = (
-        f"True length: {frames} frames ({frames / request.fps:.2f} s) instead of {asked} "
-        f"({asked / request.fps:.2f} s); {reason}."
-    )
-    return _Length(count, frames, (note,))
-
-
 def _resolve(
     request: GenerationRequest,
     defaults: ModelDefaults,
@@ -442,14 +325,14 @@ def _resolve(
 
 
 def _sections(
-    request: ResolvedRequest, length: _Length, geometry: ModelGeometry, *, has_start: bool
+    request: ResolvedRequest, length: Length, geometry: ModelGeometry, *, has_start: bool
 ) -> tuple[Section, ...]:
     """Every section in rendering order."""
     window, stride = request.latent_window_size, geometry.temporal_stride
     count = length.num_sections
     inverted = request.variant == "bi-directional"
     spans = [
-        section_frames(index, window, length.num_frames, has_start=has_start, stride=stride)
+        section_frames(index, window, length.num_kept_frames, has_start=has_start, stride=stride)
         for index in range(count)
     ]
     settings = settle_sections(
@@ -457,7 +340,7 @@ def _sections(
         prompt=request.prompt,
         mode=request.section_mode,
         blend_sections=request.blend_sections,
-        starts_s=[start / request.fps for start, _ in spans],
+        starts_s=[start * max(request.interpolate, 1) / request.fps for start, _ in spans],
         duration_s=length.num_frames / request.fps,
     )
     gaps = paddings(count, geometry.trained_padding) if inverted else [0] * count
@@ -489,7 +372,7 @@ def _sections(
     return tuple(sections)
 
 
-def _notes(request: ResolvedRequest, length: _Length, geometry: ModelGeometry) -> tuple[str, ...]:
+def _notes(request: ResolvedRequest, length: Length, geometry: ModelGeometry) -> tuple[str, ...]:
     notes = []
     if request.negative_prompt.strip() and request.true_cfg_scale == 1:
         notes.append("The negative prompt has no effect at --cfg-scale 1; raise it to use one.")
@@ -498,7 +381,8 @@ def _notes(request: ResolvedRequest, length: _Length, geometry: ModelGeometry) -
     trained = geometry.trained_padding
     inverted = request.variant == "bi-directional"
     if inverted and trained is not None and length.num_sections > trained + 1:
-        frames = geometry.temporal_stride * request.latent_window_size * (trained + 1) + 1
+        generated = geometry.temporal_stride * request.latent_window_size * (trained + 1) + 1
+        frames = (generated - 1) * max(request.interpolate, 1) + 1
         notes.append(
             f"Model {request.model} keeps bi-directional motion steady up to {frames} frames "
             f"({frames / request.fps:.1f} s); --variant forward-only suits longer videos."

@@ -4,9 +4,8 @@ Every field carries a title, a description with unit, limits and default, and in
 command line option, so labels, help texts and forms are generated from here and nowhere else.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +16,17 @@ from pydantic import (
     model_validator,
 )
 
+from framepack.domain.choices import (
+    MAX_DURATION_S,
+    MAX_SEED,
+    SOLVERS,
+    VARIANTS,
+    X264_PRESETS,
+    Interpolation,
+    Solver,
+    Variant,
+    X264Preset,
+)
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.fields import described, explain_fields
 from framepack.domain.loras import MAX_LORA_WEIGHT, LoraRef, read_loras
@@ -30,35 +40,13 @@ __all__ = [
     "VARIANTS",
     "X264_PRESETS",
     "GenerationRequest",
+    "Interpolation",
     "ResolvedRequest",
     "Solver",
     "Variant",
     "X264Preset",
     "explain",
 ]
-
-Variant = Literal["bi-directional", "forward-only"]
-"""``bi-directional`` renders the end first (inverted anti-drifting), ``forward-only`` the start."""
-Solver = Literal["unipc", "euler"]
-X264Preset = Literal[
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-]
-
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
-SOLVERS: tuple[Solver, ...] = get_args(Solver)
-X264_PRESETS: tuple[X264Preset, ...] = get_args(X264Preset)
-
-MAX_DURATION_S = 3600
-MAX_SEED = 2**53 - 1
-"""The largest integer that every JSON reader, a browser's included, keeps exactly."""
 
 _CUE_KINDS: dict[str, CueKind] = {
     "section_prompts": "prompt",
@@ -352,6 +340,22 @@ class GenerationRequest(BaseModel):
         option="--official-length",
         rule="true or false",
     )
+    interpolate: int = described(
+        1,
+        "Frames that become of each one generated; length and frame rate stay as they are.",
+        title="Interpolation",
+        option="--interpolate",
+        rule="a whole number from 0 to 8, of which the first two change nothing",
+        ge=0,
+        le=8,
+    )
+    interpolation: Interpolation = described(
+        "minterpolate",
+        "How frames are made between frames.",
+        title="Interpolation method",
+        option="--interpolation",
+        rule="minterpolate, which follows the motion, or blend, which cross-fades",
+    )
     codec: str | None = described(
         None,
         "Video encoder.",
@@ -447,19 +451,6 @@ class GenerationRequest(BaseModel):
         """Every picture that a section names, once, in the order of the request."""
         cues = (*self.section_prompts, *self.section_images, *self.section_seeds)
         return tuple(dict.fromkeys(cue.image for cue in cues if cue.image is not None))
-
-    def rename_section_pictures(self, paths: Sequence[Path]) -> Self:
-        """The same request with other paths for its ``section_pictures``, in their order."""
-        renamed = dict(zip(self.section_pictures, paths, strict=True))
-
-        def rename(cues: tuple[SectionCue, ...]) -> tuple[SectionCue, ...]:
-            return tuple(
-                cue.model_copy(update={"image": renamed[cue.image]}) if cue.image else cue
-                for cue in cues
-            )
-
-        cues = {name: rename(getattr(self, name)) for name in _CUE_KINDS}
-        return self.model_copy(update=cues)
 
     def require_subject(self) -> None:
         """Refuse a request that says nothing.

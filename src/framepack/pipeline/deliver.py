@@ -1,7 +1,7 @@
 """Join the segments into the video people asked for, with what is needed to repeat it."""
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 import framepack
 from framepack.domain.events import Statistics
+from framepack.domain.portable import without_folders
 from framepack.media.codecs import NO_VIDEO
 from framepack.media.encode import write_video
 from framepack.media.exports import write_pictures, write_raw_frames
 from framepack.media.files import check_output_writable
+from framepack.media.interpolate import interpolate_frames, num_interpolated
 from framepack.media.video import (
     attach_pictures,
     concat_segments,
@@ -59,7 +61,7 @@ def deliver_partial(workspace: Workspace, output: Path) -> int:
             return 0
         segments = [*state.segments]
         if state.seam is not None:
-            frames = state.seam.frames(workspace.plan.num_frames)
+            frames = state.seam.frames(workspace.plan.num_kept_frames)
             seam = workspace.write_segment("seam", state.seam.start_frame, frames)
             segments += [seam] if seam is not None else []
         if not segments:
@@ -73,7 +75,7 @@ def video_document(workspace: Workspace, statistics: Statistics | None) -> dict[
     The pictures travel with it, so their paths, which say where somebody keeps their files,
     are cut down to names.
     """
-    plan = workspace.plan.without_folders().to_dict()
+    plan = without_folders(workspace.plan).to_dict()
     names = {"start": "image", "end": "end_image"}
     pictures = {
         names.get(name, name): picture for name, picture in workspace.pictures().by_name().items()
@@ -111,7 +113,7 @@ def _join(
     if workspace.plan.request.codec != NO_VIDEO:
         plan = workspace.plan
         write_video(
-            _frames(paths),
+            _frames(workspace, paths),
             output,
             width=plan.width,
             height=plan.height,
@@ -122,7 +124,7 @@ def _join(
             description=description,
             audio=audio,
         )
-    return sum(probe(path).num_frames for path in paths)
+    return _num_frames(workspace, paths)
 
 
 def _write_other_forms(workspace: Workspace, paths: list[Path]) -> None:
@@ -134,19 +136,31 @@ def _write_other_forms(workspace: Workspace, paths: list[Path]) -> None:
             "codec": plan.request.codec,
             "options": plan.request.codec_options or f"crf:{plan.request.crf}",
             "ext": outputs.video.suffix.lstrip("."),
-            "interpolate": 0,
+            "interpolate": plan.request.interpolate if plan.request.interpolate > 1 else 0,
         }
-        number = sum(probe(path).num_frames for path in paths)
-        shape = (number, plan.height, plan.width)
-        write_raw_frames(_frames(paths), outputs.raw, shape=shape, metadata=metadata)
+        shape = (_num_frames(workspace, paths), plan.height, plan.width)
+        write_raw_frames(_frames(workspace, paths), outputs.raw, shape=shape, metadata=metadata)
     if outputs.frames_dir is not None:
-        stem = outputs.video.stem
-        write_pictures(_frames(paths), outputs.frames_dir, stem, outputs.frames_suffix)
+        frames, stem = _frames(workspace, paths), outputs.video.stem
+        write_pictures(frames, outputs.frames_dir, stem, outputs.frames_suffix)
 
 
-def _frames(paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
-    """All frames of lossless segments in play order, each [H, W, 3] uint8 RGB."""
-    return chain.from_iterable(read_frames(path) for path in paths)
+def _num_frames(workspace: Workspace, paths: list[Path]) -> int:
+    """How many frames become of lossless segments."""
+    generated = sum(probe(path).num_frames for path in paths)
+    written = num_interpolated(generated, workspace.plan.request.interpolate)
+    return min(written, workspace.plan.num_frames)
+
+
+def _frames(workspace: Workspace, paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
+    """All frames of lossless segments in play order, each [H, W, 3] uint8 RGB.
+
+    With interpolation more than were generated; those past the end of the video are left out.
+    """
+    request = workspace.plan.request
+    generated = chain.from_iterable(read_frames(path) for path in paths)
+    frames = interpolate_frames(generated, request.interpolate, request.interpolation)
+    return islice(frames, workspace.plan.num_frames)
 
 
 def _titles(workspace: Workspace) -> tuple[str, str]:

@@ -137,7 +137,7 @@ class _Run:
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
         with stats.stage("write"):
             segment = workspace.write_segment(
-                f"{section.index:06d}", settled.start_frame, settled.frames(plan.num_frames)
+                f"{section.index:06d}", settled.start_frame, settled.frames(plan.num_kept_frames)
             )
             stats.end_section(plan.request.num_inference_steps, _num_frames(segment))
             stats.note_memory(self.components.device)

@@ -357,7 +357,7 @@ class Workspace:
             path,
             width=self.plan.width,
             height=self.plan.height,
-            fps=self.plan.fps,
+            fps=self.plan.generated_fps,
             video_format=self.video_format if self.is_joined else LOSSLESS,
         ) as writer:
             writer.write(first)
@@ -420,6 +420,7 @@ def _is_joined(plan: Plan, delivery: Delivery) -> bool:
         and request.pixel_format in (None, "yuv420p")
         and delivery.path.suffix.lower() in JOINED_SUFFIXES
         and delivery.outputs.num_forms == 1
+        and request.interpolate <= 1
     )
 
 
@@ -453,8 +454,9 @@ def check_free_space(plan: Plan, directory: Path, delivery: Delivery) -> None:
     video = plan.num_frames * pixels * _BYTES_PER_PIXEL
     segments = video
     if not _is_joined(plan, delivery):
-        segments = plan.num_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
-        video = segments * delivery.outputs.num_forms
+        segments = plan.num_kept_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
+        lossless = plan.num_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
+        video = lossless * delivery.outputs.num_forms
     # A new state is written beside its predecessor; the fp32 seam is nearly all of it.
     states = 2 * 4 * plan.latent_window_size * pixels * 3 * 4
     output = delivery.path.absolute().parent

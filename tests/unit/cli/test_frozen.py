@@ -41,6 +41,8 @@ REQUEST = {
     "--section-seeds",
     "--blend-sections",
     "--official-length",
+    "--interpolate",
+    "--interpolation",
     "--codec",
     "--codec-options",
     "--pixel-format",

@@ -4,8 +4,8 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-from framepack.api import Inspection
 from framepack.cli.inspect import inspection_document, inspection_lines
+from framepack.media.inspection import Inspection
 from framepack.media.video import VideoInfo
 
 INFO = VideoInfo(

@@ -385,3 +385,46 @@ def test_a_stored_request_out_of_range_is_refused() -> None:
 def test_text_that_is_not_json_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="not a plan"):
         Plan.from_json("")
+
+
+# --- interpolation ------------------------------------------------------------------------
+
+
+def test_three_frames_of_each_generate_a_third_and_one_past_the_end() -> None:
+    plan = plan_for(PICTURE, duration_s=10, interpolate=3)
+    assert (plan.num_frames, plan.num_kept_frames) == (300, 101)
+    assert plan.duration_s == 10
+    assert plan.generated_fps == 10
+    assert plan.num_sections == 3
+
+
+@pytest.mark.parametrize("factor", [0, 1])
+def test_no_interpolation_keeps_what_is_generated(factor: int) -> None:
+    plan = plan_for(PICTURE, duration_s=10, interpolate=factor)
+    assert plan.num_frames == plan.num_kept_frames == 300
+    assert plan.generated_fps == plan.fps
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+@pytest.mark.parametrize("duration_s", [0.01, 0.5, 1, 2.5, 4, 10])
+@pytest.mark.parametrize("fps", [8, 16, 24, 30])
+def test_what_is_kept_just_reaches_the_end(factor: int, duration_s: float, fps: float) -> None:
+    plan = plan_for(PICTURE, duration_s=duration_s, fps=fps, interpolate=factor)
+    reached = (plan.num_kept_frames - 1) * factor + 1
+    assert reached - factor < plan.num_frames <= reached
+    assert plan.num_kept_frames <= plan.num_generated_frames
+    assert plan.num_frames == max(round(duration_s * fps), 1)
+
+
+def test_an_end_picture_stays_last_between_interpolated_frames() -> None:
+    plan = plan_for(PICTURE, PICTURE, duration_s=4, interpolate=2)
+    assert plan.num_kept_frames == plan.num_generated_frames == 73
+    assert plan.num_frames == 145
+    assert "True length: 145 frames (4.83 s) instead of 120 (4.00 s)" in plan.notes[0]
+
+
+def test_times_of_sections_are_those_of_the_video() -> None:
+    texts = "[0s: one]\n[2.5s: two]"
+    plan = plan_for(PICTURE, duration_s=10, interpolate=3, section_prompts=texts)
+    prompts = [section.prompt for section in sorted(plan.sections, key=lambda one: one.index)]
+    assert prompts == ["a cat one", "a cat two", "a cat two"]

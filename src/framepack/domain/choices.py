@@ -1,0 +1,39 @@
+"""The words and limits that requests, options and forms choose from."""
+
+from typing import Literal, get_args
+
+__all__ = [
+    "MAX_DURATION_S",
+    "MAX_SEED",
+    "SOLVERS",
+    "VARIANTS",
+    "X264_PRESETS",
+    "Interpolation",
+    "Solver",
+    "Variant",
+    "X264Preset",
+]
+
+Variant = Literal["bi-directional", "forward-only"]
+"""``bi-directional`` renders the end first (inverted anti-drifting), ``forward-only`` the start."""
+Solver = Literal["unipc", "euler"]
+Interpolation = Literal["minterpolate", "blend"]
+X264Preset = Literal[
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+]
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
+X264_PRESETS: tuple[X264Preset, ...] = get_args(X264Preset)
+
+MAX_DURATION_S = 3600
+MAX_SEED = 2**53 - 1
+"""The largest integer that every JSON reader, a browser's included, keeps exactly."""
