@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from framepack.domain.request import GenerationRequest
     from framepack.domain.settings import Settings
     from framepack.media.inspection import Inspection, inspect
+    from framepack.models.spec import TINY
+    from framepack.models.transformer import FramePackTransformer3DModel
+    from framepack.pipeline.diffusers_face import FramePackPipeline
 
 __version__ = "0.1.0"
 
@@ -77,14 +80,20 @@ _HOMES = {
     "framepack.domain.request": ("GenerationRequest",),
     "framepack.domain.settings": ("Settings",),
     "framepack.media.inspection": ("Inspection", "inspect"),
+    "framepack.models.spec": ("TINY",),
+    "framepack.models.transformer": ("FramePackTransformer3DModel",),
+    "framepack.pipeline.diffusers_face": ("FramePackPipeline",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "TINY",
     "CheckpointError",
     "Event",
     "Finished",
     "FramePackError",
+    "FramePackPipeline",
+    "FramePackTransformer3DModel",
     "GenerationRequest",
     "Inspection",
     "InvalidRequest",

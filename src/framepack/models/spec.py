@@ -75,7 +75,8 @@ _PUBLISHED_TEMPLATE = PromptTemplate(
     max_length=351,
     pad_to=512,
 )
-_TINY_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny"
+TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
+"""Folder of the embedded model."""
 
 
 def _published(key: str, title: str, variant: Variant, transformer: str) -> ModelSpec:
@@ -111,7 +112,7 @@ PRESETS: Mapping[str, ModelSpec] = {
         base="tiny",
         title="embedded tiny model, runs on any CPU, no download",
         variants=("bi-directional", "forward-only"),
-        sources={name: ComponentSource(path=_TINY_FOLDER / name) for name in COMPONENTS},
+        sources={name: ComponentSource(path=TINY / name) for name in COMPONENTS},
         geometry=ModelGeometry(min_size=64, max_size=192, trained_padding=4),
         defaults=ModelDefaults(
             resolution=128,

@@ -126,24 +126,39 @@ class Components:
         self._clock = 0
         self._loras: tuple[tuple[LoraFile, float], ...] = ()
         self._merged: MergedLoras | None = None
+        self._are_placed = False
 
     @classmethod
     def from_modules(
-        cls, spec: ModelSpec, modules: Mapping[str, Any], device: torch.device | str = "cpu"
+        cls,
+        spec: ModelSpec,
+        modules: Mapping[str, Any],
+        device: torch.device | str = "cpu",
+        *,
+        are_placed: bool = False,
     ) -> "Components":
         """Wrap components that are in memory already, one for every name of COMPONENTS.
 
-        Each network keeps its own number format and is moved to the device. There are no
-        files, so ``hashes`` is empty and there is no preview.
+        Each network keeps its own number format. There are no files, so ``hashes`` is empty and
+        there is no preview.
+
+        Args:
+            spec: the model.
+            modules: by name.
+            device: where networks run.
+            are_placed: each is where it belongs, or has hooks that bring it there; none is
+                moved.
         """
         components = cls(spec, {}, torch.device(device))
+        components._are_placed = are_placed
         for name in COMPONENTS:
             if name not in _GROUP_OF:
                 components._processors[name] = modules[name]
                 continue
             module: nn.Module = modules[name]
             slot = components._slots[_GROUP_OF[name]]
-            slot.modules[name] = nn.Module.to(module.eval(), components.device)
+            module.eval()
+            slot.modules[name] = module if are_placed else nn.Module.to(module, components.device)
             slot.on_device = True
             components._dtypes[name] = next(module.parameters()).dtype
         return components
@@ -305,6 +320,8 @@ class Components:
     def _network(self, name: str, working_bytes: int = 0) -> Any:
         group = _GROUP_OF[name]
         slot = self._slots[group]
+        if self._are_placed:
+            return _brought_by_its_hook(slot.modules[name])
         self._clock += 1
         slot.last_used = self._clock
         if not slot.on_device:
@@ -424,6 +441,14 @@ def load_components(
     )
     components.load(preload)
     return components
+
+
+def _brought_by_its_hook(module: nn.Module) -> nn.Module:
+    """The module, on the device even where only a part of it is about to be called."""
+    hook = getattr(module, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(module)
+    return module
 
 
 def _load_network(name: str, folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:

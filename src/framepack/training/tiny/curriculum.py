@@ -22,7 +22,8 @@ class Lesson:
         turning: share of camera moves drawn from zooms and rotations alone, rather than from all.
         turns: share of camera moves with history that change, where the section meets it, from or
             into another motion, as sections with prompts of their own do.
-        siblings: sprites alone, each in every shape, with the same noise and all else equal.
+        siblings: share of batches that hold families of sprites, alike but for their shapes and
+            with the same noise, so that only what the shape changes is left to learn from.
         still: share of sprites that stand still, beyond those that do so anyway.
     """
 
@@ -35,7 +36,7 @@ class Lesson:
     turning: float = 0.0
     still: float = 0.0
     turns: float = 0.0
-    siblings: bool = False
+    siblings: float = 0.0
 
 
 CURRICULUM = (

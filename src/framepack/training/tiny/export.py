@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import diffusers
 from torch import Tensor, nn
 
 from framepack.models.parts import ComponentSource
@@ -67,6 +68,25 @@ def export_model(
     )
     _write_preview(folder / "vae" / PREVIEW_NAME, space)
     write_recipe(folder)
+    _write_model_index(folder)
+
+
+def _write_model_index(folder: Path) -> None:
+    """Write what ``FramePackPipeline.from_pretrained(FOLDER)`` reads."""
+    classes = {
+        "feature_extractor": ("transformers", "SiglipImageProcessorPil"),
+        "image_encoder": ("transformers", "SiglipVisionModel"),
+        "scheduler": (None, None),
+        "text_encoder": ("transformers", "LlamaModel"),
+        "text_encoder_2": ("transformers", "CLIPTextModel"),
+        "tokenizer": ("transformers", "PreTrainedTokenizerFast"),
+        "tokenizer_2": ("transformers", "PreTrainedTokenizerFast"),
+        "transformer": ("framepack.models.transformer", "FramePackTransformer3DModel"),
+        "vae": ("diffusers", "AutoencoderKLHunyuanVideo"),
+    }
+    index = {"_class_name": "FramePackPipeline", "_diffusers_version": diffusers.__version__}
+    text = json.dumps({**index, **classes}, indent=2)
+    (folder / "model_index.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _write_preview(path: Path, space: LatentSpace) -> None:

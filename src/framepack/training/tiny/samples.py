@@ -178,14 +178,19 @@ class SampleMaker:
         layout = choose_layout(rng, lesson)
         small = (layout.height, layout.width) in SMALL_SIZES
         count = size * 4 if small else size
-        if lesson.siblings:
+        if rng.random() < lesson.siblings:
             return self._families(rng, layout, lesson, -(-count // len(SPRITE_SHAPES)))
         return _stack(layout, [self._example(rng, layout, lesson) for _ in range(count)])
 
     def _families(
         self, rng: np.random.Generator, layout: Layout, lesson: Lesson, count: int
     ) -> Batch:
-        """Sprites in every shape, all else being equal within a family."""
+        """Sprites in every shape, all else being equal within a family.
+
+        They have no history, which would give the shape away.
+        """
+        section = min(layout.section, 1) if layout.inverted else 0
+        layout = replace(layout, section=section, neighbours=0, with_end=False)
         examples = []
         for _ in range(count):
             seed = int(rng.integers(2**62))
