@@ -269,14 +269,14 @@ def _request(request: GenerationRequest | None, fields: dict[str, Any]) -> Gener
         return GenerationRequest.parse(**fields)
     if not fields:
         return request
-    return GenerationRequest.parse(**{**dict(request), **fields})
+    return request.updated(**fields)
 
 
 def _of_components(request: GenerationRequest, components: "Components") -> GenerationRequest:
     """The request, made with the networks that are loaded."""
     loaded = components.spec.key
     if request.model is None:
-        return GenerationRequest.parse(**{**dict(request), "model": loaded})
+        return request.updated(model=loaded)
     wanted = resolve_spec(request.model, request.variant).key
     if wanted != loaded:
         raise InvalidRequest(
@@ -313,15 +313,19 @@ def decide_with_outputs(
         InvalidRequest: request, pictures, LoRAs, encoder, file and model do not fit together.
     """
     from framepack.media.outputs import check_encoding, settle_codec
+    from framepack.media.worded import worded
     from framepack.weights.lora_paths import find_loras
 
-    settled, line = settle_codec(request, video)
+    said, prompt_line = worded(request, settings)
+    settled, line = settle_codec(said, video)
     settled = settled.model_copy(update={"loras": find_loras(settled.loras, settings)})
     decided, spec = _plan(settled, settings, **options)
     check_encoding(
         decided.request, video, width=decided.width, height=decided.height, fps=decided.fps
     )
-    return _with_notes(decided, line, at_end=True), spec
+    for note in (prompt_line, line):
+        decided = _with_notes(decided, note, at_end=True)
+    return decided, spec
 
 
 def _with_notes(decided: Plan, line: str | None, *, at_end: bool = False) -> Plan:

@@ -35,7 +35,7 @@ def asked_request(fields: Mapping[str, Any], source: str | None) -> Iterator[Gen
 
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
         base = inspect(source).restore(folder)
-        yield GenerationRequest.parse(**{**dict(base), **options})
+        yield base.updated(**options)
 
 
 def new_output(settings: Settings) -> Path:

@@ -61,7 +61,6 @@ def command(
     target = Path(output) if output is not None else new_output(settings)
     directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     with asked_request(fields, source) as request:
-        request.require_subject()
         return run(
             lambda: stream(
                 request,

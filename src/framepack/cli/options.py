@@ -42,6 +42,7 @@ _PANELS = {
     "What to make": (
         "prompt",
         "negative_prompt",
+        "styles",
         "image",
         "end_image",
         "model",
@@ -82,6 +83,7 @@ _PANELS = {
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _SECTIONS_METAVAR = "FILE|TEXT"
 _LORA_METAVAR = "PATH:WEIGHT"
+_REPEATED = ("loras", "styles")
 _LONGEST_CHOICE = 30
 
 Output = Annotated[
@@ -295,7 +297,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
     is_flag = field.annotation is bool
-    kind: Any = bool if is_flag else list[str] if name == "loras" else str
+    kind: Any = bool if is_flag else list[str] if name in _REPEATED else str
     option = typer.Option(
         str(extra["option"]),
         help=field.description,
@@ -315,7 +317,8 @@ def _metavar(field: FieldInfo, unit: str) -> str:
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     kind = kinds[0] if NoneType in get_args(field.annotation) else field.annotation
     if get_origin(kind) is tuple:
-        return _LORA_METAVAR if LoraRef in get_args(kind) else _SECTIONS_METAVAR
+        item = get_args(kind)[0]
+        return {LoraRef: _LORA_METAVAR, str: "NAME"}.get(item, _SECTIONS_METAVAR)
     if get_origin(kind) is Literal:
         choices = "|".join(get_args(kind))
         return choices if len(choices) <= _LONGEST_CHOICE else "NAME"

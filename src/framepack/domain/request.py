@@ -82,6 +82,14 @@ class GenerationRequest(BaseModel):
         rule="text of at most 10000 characters",
         max_length=10_000,
     )
+    styles: tuple[str, ...] = described(
+        (),
+        "Styles of the style file: words around the prompt, and values of other options.",
+        title="Styles",
+        option="--style",
+        rule="the name of a style",
+        unset="none",
+    )
     image: Path | None = described(
         None,
         "Picture that is the first frame.",
@@ -405,6 +413,11 @@ class GenerationRequest(BaseModel):
         kind = _CUE_KINDS[info.field_name or ""]
         return read_cues(value, kind)
 
+    @field_validator("styles", mode="before")
+    @classmethod
+    def _one_style_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("loras", mode="before")
     @classmethod
     def _loras_in_any_form(cls, value: object) -> object:
@@ -439,6 +452,15 @@ class GenerationRequest(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise InvalidRequest(explain(error)) from error
+
+    def updated(self, **values: Any) -> Self:
+        """The same request with other values; what nobody gave stays not given.
+
+        Raises:
+            InvalidRequest: see :meth:`parse`.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return self.parse(**{**given, **values})
 
     @property
     def has_subject(self) -> bool:

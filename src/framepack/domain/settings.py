@@ -86,6 +86,16 @@ class Settings(BaseSettings):
         title="LoRA folder",
         description="Folder in which LoRAs are found by name.",
     )
+    styles_file: Path = Field(
+        default_factory=lambda: user_config_path("framepack", appauthor=False) / "styles.toml",
+        title="Style file",
+        description="TOML file with styles: words and values under a name.",
+    )
+    wildcards_dir: Path | None = Field(
+        None,
+        title="Wildcard folder",
+        description="Folder in which NAME.txt holds the choices for __NAME__ in prompts.",
+    )
     hf_home: Path = Field(
         default_factory=_default_hf_home,
         title="Hugging Face folder",
@@ -123,7 +133,15 @@ class Settings(BaseSettings):
         description="Keep a run's directory after its video is written.",
     )
 
-    @field_validator("outputs_dir", "models_dir", "loras_dir", "hf_home", "hf_hub_cache")
+    @field_validator(
+        "outputs_dir",
+        "models_dir",
+        "loras_dir",
+        "styles_file",
+        "wildcards_dir",
+        "hf_home",
+        "hf_hub_cache",
+    )
     @classmethod
     def _expand_home(cls, path: Path | None) -> Path | None:
         """A shell expands ``~``; the settings file has none."""
