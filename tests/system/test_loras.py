@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from tests.helpers.runs import frames_of, make_video, seconds
 from torch import Tensor
@@ -48,6 +49,11 @@ def _write(path: Path, components: Components, layout: str) -> Path:
     return path
 
 
+def _apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Mean absolute difference of two videos, in 0..255."""
+    return float(np.abs(one.astype(int) - other).mean())
+
+
 @pytest.fixture
 def hand_merged(components: Components) -> Components:
     settings = framepack.Settings(device="cpu", dtype="float32")
@@ -67,8 +73,8 @@ def test_a_lora_gives_what_its_weights_merged_by_hand_give(
     plain = frames_of(make_video(tmp_path / "plain", components, **ASKED).path)
     made = make_video(tmp_path / "lora", components, loras=f"{path}:{WEIGHT}", **ASKED)
     found = frames_of(made.path)
-    assert not np.array_equal(found, plain)
-    assert np.abs(found.astype(int) - wanted).mean() < 0.5
+    # Sums in another order differ in their last bits, which a pixel in a hundred may show.
+    assert _apart(found, wanted) < 0.02 * _apart(plain, wanted)
     after = frames_of(make_video(tmp_path / "after", components, **ASKED).path)
     assert np.array_equal(after, plain), "the LoRA left a trace"
 
@@ -85,8 +91,9 @@ def test_two_loras_add_up(tmp_path: Path, components: Components) -> None:
     two = _write(tmp_path / "two.safetensors", components, "kohya")
     both = make_video(tmp_path / "both", components, loras=[f"{one}:0.3", f"{two}:0.4"], **ASKED)
     single = make_video(tmp_path / "single", components, loras=f"{one}:0.7", **ASKED)
-    difference = frames_of(both.path).astype(int) - frames_of(single.path)
-    assert np.abs(difference).mean() < 0.5
+    plain = make_video(tmp_path / "plain", components, **ASKED)
+    found, wanted = frames_of(both.path), frames_of(single.path)
+    assert _apart(found, wanted) < 0.02 * _apart(frames_of(plain.path), wanted)
 
 
 def test_the_file_records_the_lora_and_hides_its_folder(
@@ -96,7 +103,7 @@ def test_the_file_records_the_lora_and_hides_its_folder(
     made = make_video(tmp_path / "made", components, loras=f"{path}:0.5", **ASKED)
     document = framepack.inspect(made.path).document
     assert document["request"]["loras"] == [{"path": "style.safetensors", "weight": 0.5}]
-    assert len(document["components"]["lora style.safetensors x 0.5"]) == 64
+    assert len(document["components"]["lora 1 style.safetensors x 0.5"]) == 64
 
 
 def test_a_lora_is_found_by_name_in_its_folder(tmp_path: Path, components: Components) -> None:

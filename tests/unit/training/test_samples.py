@@ -1,6 +1,7 @@
 """Claims about training examples: they are what the pipeline will show the network."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from framepack.training.tiny.latent_space import (
     to_patches,
 )
 from framepack.training.tiny.samples import (
+    FOCUS,
     FULL_SIZES,
     WINDOW,
     Layout,
@@ -24,6 +26,7 @@ from framepack.training.tiny.samples import (
     _camera_scene,
     _turning_scene,
 )
+from framepack.training.tiny.world import SPRITE_SHAPES
 
 CHANNELS = 8
 
@@ -142,9 +145,7 @@ def test_the_last_lesson_has_everything(maker: SampleMaker) -> None:
 
 @pytest.mark.parametrize("inverted", [True, False])
 def test_history_may_move_otherwise_than_the_section(maker: SampleMaker, inverted: bool) -> None:
-    rng = np.random.default_rng(3)
     layout = _layout(inverted=inverted, section=1, neighbours=1)
-    lesson = replace(CURRICULUM[-1], sprites=0.0, turns=1.0, plain=1.0)
     picture = maker._picture(np.random.default_rng(0), layout)
     scene = _turning_scene(layout, picture, "pan left", "pan up", "the camera pans left")
     steady = _camera_scene(picture, "pan left" if inverted else "pan up", "")
@@ -158,5 +159,50 @@ def test_history_may_move_otherwise_than_the_section(maker: SampleMaker, inverte
         for part in (slice(0, WINDOW), slice(WINDOW, None))
     ]
     assert same == [True, False], "the clip turns where the section meets its history"
-    example = maker._example(rng, layout, lesson)
-    assert example.meaning.keys() <= {"camera"}
+
+
+@pytest.mark.parametrize(("turns", "expected"), [(0.0, 0), (0.5, 10), (1.0, 20)])
+def test_the_lesson_says_how_often_moves_change(
+    maker: SampleMaker, monkeypatch: pytest.MonkeyPatch, turns: float, expected: int
+) -> None:
+    asked = []
+
+    def spy(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return _turning_scene(*arguments)
+
+    monkeypatch.setattr("framepack.training.tiny.samples._turning_scene", spy)
+    rng, layout = np.random.default_rng(3), _layout(inverted=False, section=1, neighbours=1)
+    lesson = replace(CURRICULUM[-1], sprites=0.0, turns=turns)
+    for _ in range(20):
+        maker._scene(rng, layout, lesson)
+    assert abs(len(asked) - expected) <= 4
+    assert all(motion != other for _, _, motion, other, _ in asked)
+
+
+def test_a_family_differs_in_the_shape_alone(maker: SampleMaker) -> None:
+    lesson = replace(CURRICULUM[-1], siblings=1.0, full_size=0.0)
+    batch = maker.batch(0, 1, size=2, lesson=lesson)
+    assert (batch.family, len(batch.captions), batch.layout.neighbours) == (4, 8, 0)
+    for first in (0, 4):
+        family = range(first, first + 4)
+        said = [batch.captions[index] for index in family]
+        shapes = [batch.meanings[index].get("shape") for index in family]
+        plain = {text.replace(str(shape), "X") for text, shape in zip(said, shapes, strict=True)}
+        assert len(plain) == 1
+        assert shapes in (list(SPRITE_SHAPES), [None] * 4)
+        ground = batch.latents[first : first + 4, ..., 0, 0]
+        assert torch.equal(ground, ground[:1].expand_as(ground))
+        assert not torch.equal(batch.latents[first], batch.latents[first + 1])
+
+
+def test_errors_count_more_where_a_sprite_is(maker: SampleMaker) -> None:
+    layout = _layout(inverted=False, section=0, neighbours=0)
+    still = replace(CURRICULUM[-1], sprites=1.0, still=1.0)
+    weights = maker._example(np.random.default_rng(0), layout, still).weights[0, 4]
+    middle = tuple(side // 2 for side in weights.shape)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[middle]) == pytest.approx((1 + FOCUS) * float(weights[0, 0]))
+    moves = replace(still, sprites=0.0)
+    plain = maker._example(np.random.default_rng(0), layout, moves).weights
+    assert torch.equal(plain, torch.ones_like(plain))
