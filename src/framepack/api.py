@@ -346,6 +346,11 @@ def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = F
     Raises:
         InvalidRequest: request, pictures and model do not fit together.
     """
+    if request.system_text is not None and not spec.prompt_template.takes_system:
+        raise InvalidRequest(
+            f"model {spec.key} reads prompts without a system prompt; leave --system-prompt out, "
+            "or choose another --model"
+        )
     for path in request.section_pictures:
         _image_size(path)
     return make_plan(

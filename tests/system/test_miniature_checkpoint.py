@@ -161,6 +161,37 @@ def test_braces_in_a_prompt_are_kept(components: Components, spec: ModelSpec) ->
     assert not torch.equal(plain, braces)
 
 
+SYSTEMS = ("Describe what moves.", "Braces {} and {x} are text.", "Two\n\nparagraphs.")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_system_prompt_is_seen_and_cut_off_exactly(
+    components: Components, spec: ModelSpec, system: str
+) -> None:
+    prompt, own = "the camera pans left", spec.prompt_template
+    head = f"<|start_header_id|>system<|end_header_id|>\n\n{system}<|eot_id|>"
+    tokenizer: Any = components.tokenizer
+    ids = tokenizer(head + own.apply(prompt), return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        hidden = components.text_encoder(input_ids=ids, output_hidden_states=True)
+    plain = components.encode_prompt(prompt)
+    kept = int(plain.prompt_mask.sum())
+    expected = hidden.hidden_states[-3][:, -kept:]
+
+    embeds = components.encode_prompt(prompt, system)
+    assert torch.equal(embeds.prompt_mask, plain.prompt_mask), "as many tokens are kept"
+    torch.testing.assert_close(embeds.prompt_embeds[:, :kept], expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(embeds.prompt_embeds, plain.prompt_embeds, atol=1e-3)
+    assert torch.equal(embeds.pooled, plain.pooled)
+
+
+def test_the_models_own_crop_is_counted_alike(components: Components, spec: ModelSpec) -> None:
+    template = spec.prompt_template
+    own = template.with_system("x", components._num_tokens)
+    assert own.max_length - own.crop_start == template.max_length - template.crop_start
+    assert components._num_tokens(template.template.split("{}")[0]) == template.crop_start
+
+
 def test_the_stand_in_for_a_negative_prompt_is_zero(components: Components) -> None:
     embeds = components.encode_prompt("left")
     zero = zero_prompt(embeds)

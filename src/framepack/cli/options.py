@@ -42,6 +42,7 @@ _PANELS = {
     "What to make": (
         "prompt",
         "negative_prompt",
+        "system_prompt",
         "styles",
         "image",
         "end_image",

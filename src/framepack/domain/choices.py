@@ -6,6 +6,7 @@ __all__ = [
     "MAX_DURATION_S",
     "MAX_SEED",
     "SOLVERS",
+    "SYSTEM_PROMPTS",
     "VARIANTS",
     "X264_PRESETS",
     "Interpolation",
@@ -37,3 +38,12 @@ X264_PRESETS: tuple[X264Preset, ...] = get_args(X264Preset)
 MAX_DURATION_S = 3600
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader, a browser's included, keeps exactly."""
+
+SYSTEM_PROMPTS = {
+    "official": None,
+    "optimized": (
+        "Describe what happens in the video: who or what moves, how, and in which order. Then "
+        "describe the place, the light and the camera."
+    ),
+}
+"""System prompts by name; None is the one that the model was trained with."""

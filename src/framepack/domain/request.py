@@ -20,6 +20,7 @@ from framepack.domain.choices import (
     MAX_DURATION_S,
     MAX_SEED,
     SOLVERS,
+    SYSTEM_PROMPTS,
     VARIANTS,
     X264_PRESETS,
     Interpolation,
@@ -81,6 +82,16 @@ class GenerationRequest(BaseModel):
         option="--negative-prompt",
         rule="text of at most 10000 characters",
         max_length=10_000,
+    )
+    system_prompt: str = described(
+        "official",
+        "What the text encoder is told to do with the prompt.",
+        title="System prompt",
+        option="--system-prompt",
+        rule="official, as the weights were trained, optimized, which asks for motion first, or "
+        "text of your own of at most 2000 characters",
+        min_length=1,
+        max_length=2000,
     )
     styles: tuple[str, ...] = described(
         (),
@@ -467,6 +478,11 @@ class GenerationRequest(BaseModel):
         """Whether there is a prompt or a picture to make a video of."""
         said = self.prompt.strip() or any(cue.prompt for cue in self.section_prompts)
         return bool(said or self.image or self.end_image)
+
+    @property
+    def system_text(self) -> str | None:
+        """The text of the system prompt; None for the model's own."""
+        return SYSTEM_PROMPTS.get(self.system_prompt, self.system_prompt)
 
     @property
     def section_pictures(self) -> tuple[Path, ...]:

@@ -1,7 +1,7 @@
 """What a model is made of: the values that a ModelSpec holds. No torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from framepack.domain.errors import InvalidRequest
@@ -16,6 +16,9 @@ __all__ = [
     "PromptTemplate",
 ]
 
+_SYSTEM = "<|start_header_id|>system<|end_header_id|>\n\n"
+_USER = "<|start_header_id|>user<|end_header_id|>"
+_END = "<|eot_id|>"
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 COMPONENTS = (
@@ -111,12 +114,14 @@ class PromptTemplate:
         crop_start: leading tokens of the template that are dropped after encoding.
         max_length: most tokens encoded, template included.
         pad_to: tokens after zero padding, crop_start not counted.
+        head: text in front of the template.
     """
 
     template: str
     crop_start: int
     max_length: int
     pad_to: int
+    head: str = ""
 
     def __post_init__(self) -> None:
         if self.template.count("{}") != 1:
@@ -131,9 +136,28 @@ class PromptTemplate:
                 "crop_start + pad_to"
             )
 
+    @property
+    def takes_system(self) -> bool:
+        """Whether it is a chat, in which a system prompt has a place."""
+        return _USER in self.template
+
+    def with_system(self, text: str, num_tokens: Callable[[str], int]) -> "PromptTemplate":
+        """The same with another system prompt; as many tokens of the prompt are encoded.
+
+        Args:
+            text: the system prompt; braces in it are kept as they are.
+            num_tokens: counts the tokens of a text that begins one, to cut off exactly those in
+                front of the prompt.
+        """
+        user = self.template[self.template.index(_USER) :]
+        head = f"{_SYSTEM}{text}{_END}"
+        crop = num_tokens(head + user.partition("{}")[0])
+        length = crop + self.max_length - self.crop_start
+        return replace(self, template=user, head=head, crop_start=crop, max_length=length)
+
     def apply(self, prompt: str) -> str:
         """The text to encode; braces in the prompt are kept as they are."""
-        return self.template.replace("{}", prompt, 1)
+        return self.head + self.template.replace("{}", prompt, 1)
 
 
 @dataclass(frozen=True, slots=True)

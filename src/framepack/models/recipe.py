@@ -148,7 +148,7 @@ def recipe_text(spec: ModelSpec, folder: Path | None = None) -> str:
         "components": {name: _written(source, folder) for name, source in spec.sources.items()},
         "defaults": asdict(spec.defaults),
         "geometry": geometry,
-        "prompt": asdict(spec.prompt_template),
+        "prompt": {name: getattr(spec.prompt_template, name) for name in _Prompt.model_fields},
     }
     head = {"base": spec.base, "title": spec.title, "variants": list(spec.variants)}
     blocks = [_assignments(head)]

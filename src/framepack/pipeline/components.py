@@ -235,17 +235,29 @@ class Components:
         channels = int(str(read_json(folder / "config.json").get("latent_channels", 16)))
         return LatentPreview.load(folder, num_channels=channels)
 
-    def encode_prompt(self, prompt: str) -> PromptEmbeds:
-        """Encode a prompt with the model's own template; the result is on the CPU."""
+    def encode_prompt(self, prompt: str, system: str | None = None) -> PromptEmbeds:
+        """Encode a prompt with the model's own template; the result is on the CPU.
+
+        Args:
+            prompt: the text.
+            system: system prompt in place of the template's own, for models that take one.
+        """
+        template = self.spec.prompt_template
+        if system is not None:
+            template = template.with_system(system, self._num_tokens)
         embeds = encode_prompt(
             prompt,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             text_encoder_2=self.text_encoder_2,
             tokenizer_2=self.tokenizer_2,
-            template=self.spec.prompt_template,
+            template=template,
         )
         return PromptEmbeds(embeds.prompt_embeds.cpu(), embeds.prompt_mask, embeds.pooled.cpu())
+
+    def _num_tokens(self, text: str) -> int:
+        encoded: Any = self.tokenizer(text)
+        return len(encoded["input_ids"])
 
     def encode_vision(self, picture: Image.Image) -> Tensor:
         """Encode what a fitted picture shows, [1, N, V] on the CPU."""

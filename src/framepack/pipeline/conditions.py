@@ -136,10 +136,10 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
     """
     request = plan.request
     texts = dict.fromkeys(text for section in plan.sections for text, _ in section.texts)
-    prompts = {text: components.encode_prompt(text) for text in texts}
+    prompts = {text: components.encode_prompt(text, request.system_text) for text in texts}
     negative = None
     if request.true_cfg_scale != 1:
-        negative = components.encode_prompt(request.negative_prompt)
+        negative = components.encode_prompt(request.negative_prompt, request.system_text)
 
     start = pictures.start or black(plan.width, plan.height)
     start_latent = _encode_picture(start, "start", plan.seed, components)

@@ -12,6 +12,7 @@ TALK = {"--json", "--quiet", "-q"}
 REQUEST = {
     "--prompt",
     "--negative-prompt",
+    "--system-prompt",
     "--style",
     "--image",
     "--end-image",

@@ -400,3 +400,15 @@ def test_a_template_that_cannot_be_cropped_or_padded_is_refused(
 ) -> None:
     with pytest.raises(InvalidRequest, match="crop_start < max_length"):
         PromptTemplate("{}", *numbers)
+
+
+def test_a_system_prompt_stands_in_front_of_the_user() -> None:
+    template = PRESETS["i2v"].prompt_template
+    assert template.takes_system
+    own = template.with_system("Say {} what moves.", lambda text: len(text.split("<|")))
+    text = own.apply("a {cat}")
+    assert text.startswith("<|start_header_id|>system<|end_header_id|>\n\nSay {} what moves.")
+    assert text.endswith("<|start_header_id|>user<|end_header_id|>\n\na {cat}<|eot_id|>")
+    assert "Describe the video" not in text
+    assert own.max_length - own.crop_start == template.max_length - template.crop_start == 256
+    assert not PRESETS["tiny"].prompt_template.takes_system
