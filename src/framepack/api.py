@@ -152,11 +152,13 @@ def stream(
     if components is None:
         locate_all(spec, settings)
     # What takes no torch, whose import takes seconds, is checked before this line.
+    from framepack.pipeline.enhance import enhance
     from framepack.pipeline.workspace import Delivery, Workspace
     from framepack.weights.lora_request import check_loras
 
     check_loras(decided.request.loras, spec, settings)
     pictures = _load_pictures(decided)
+    decided = enhance(decided, pictures, settings)
     load = _loader(spec, settings, components)
     keep = settings.keep_runs if keep_run is None else keep_run
     delivery = Delivery(outputs, embed=embed, thumbnail=thumbnail, keep_run=keep)
@@ -313,10 +315,11 @@ def decide_with_outputs(
         InvalidRequest: request, pictures, LoRAs, encoder, file and model do not fit together.
     """
     from framepack.media.outputs import check_encoding, settle_codec
-    from framepack.media.worded import worded
+    from framepack.media.worded import check_enhancer, worded
     from framepack.weights.lora_paths import find_loras
 
     said, prompt_line = worded(request, settings)
+    check_enhancer(said.enhance, settings)
     settled, line = settle_codec(said, video)
     settled = settled.model_copy(update={"loras": find_loras(settled.loras, settings)})
     decided, spec = _plan(settled, settings, **options)

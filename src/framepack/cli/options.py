@@ -44,6 +44,8 @@ _PANELS = {
         "negative_prompt",
         "system_prompt",
         "styles",
+        "enhance",
+        "enhanced_prompts",
         "image",
         "end_image",
         "model",
@@ -279,7 +281,7 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
     from framepack.media.section_files import read_section_file
 
     values = {name: value for name, value in fields.items() if value is not None}
-    for name in SECTION_FIELDS & values.keys():
+    for name in (SECTION_FIELDS | {"enhanced_prompts"}) & values.keys():
         values[name] = read_section_file(values[name])
     return values
 
@@ -317,6 +319,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 def _metavar(field: FieldInfo, unit: str) -> str:
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     kind = kinds[0] if NoneType in get_args(field.annotation) else field.annotation
+    if get_origin(kind) is dict:
+        return "FILE"
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         return {LoraRef: _LORA_METAVAR, str: "NAME"}.get(item, _SECTIONS_METAVAR)

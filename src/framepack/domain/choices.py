@@ -9,6 +9,7 @@ __all__ = [
     "SYSTEM_PROMPTS",
     "VARIANTS",
     "X264_PRESETS",
+    "Enhancer",
     "Interpolation",
     "Solver",
     "Variant",
@@ -18,6 +19,7 @@ __all__ = [
 Variant = Literal["bi-directional", "forward-only"]
 """``bi-directional`` renders the end first (inverted anti-drifting), ``forward-only`` the start."""
 Solver = Literal["unipc", "euler"]
+Enhancer = Literal["off", "template", "endpoint", "local"]
 Interpolation = Literal["minterpolate", "blend"]
 X264Preset = Literal[
     "ultrafast",

@@ -35,7 +35,7 @@ def described(
         unit: unit of the value, if it has one.
         limits: pydantic constraints (ge, gt, le, max_length).
     """
-    empty = default is None or default == ()
+    empty = default in (None, (), {})
     shown = unset if empty else (repr(default) if default == "" else str(default))
     return Field(
         default,

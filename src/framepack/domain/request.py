@@ -23,6 +23,7 @@ from framepack.domain.choices import (
     SYSTEM_PROMPTS,
     VARIANTS,
     X264_PRESETS,
+    Enhancer,
     Interpolation,
     Solver,
     Variant,
@@ -99,6 +100,21 @@ class GenerationRequest(BaseModel):
         title="Styles",
         option="--style",
         rule="the name of a style",
+        unset="none",
+    )
+    enhance: Enhancer = described(
+        "off",
+        "Who expands the prompts before anything is generated.",
+        title="Enhancer",
+        option="--enhance",
+        rule="off, template, endpoint or local",
+    )
+    enhanced_prompts: dict[str, str] = described(
+        {},
+        "Prompts that are expanded already, so that nobody is asked.",
+        title="Enhanced prompts",
+        option="--enhanced-prompts",
+        rule="the path of a YAML file that leads from each prompt to the longer one",
         unset="none",
     )
     image: Path | None = described(

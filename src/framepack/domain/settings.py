@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from platformdirs import user_config_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from framepack.domain.errors import InvalidRequest
 
-__all__ = ["SHARED_VARIABLES", "Settings", "settings_path"]
+__all__ = ["DEFAULT_INSTRUCTION", "SHARED_VARIABLES", "Settings", "settings_path"]
 
 SHARED_VARIABLES = {
     "outputs_dir": "OUTPUTS_DIR",
@@ -33,6 +33,16 @@ SHARED_VARIABLES = {
     "offline": "HF_HUB_OFFLINE",
 }
 """Fields that other programs' variables set too."""
+
+
+DEFAULT_INSTRUCTION = (
+    "You write prompts for a model that turns a picture into a short video. Answer with one "
+    "sentence of at most 40 words and nothing else. Say what moves first: the subject, then its "
+    "motion, then what else changes. Prefer large, clear motions, such as dancing, jumping or "
+    "running, to small ones. Keep what the user asked for. If there is a picture, name its subject "
+    "as it is seen there, and do not describe what does not move."
+)
+"""Motion first and short, as the published weights like it."""
 
 
 def settings_path() -> Path:
@@ -95,6 +105,28 @@ class Settings(BaseSettings):
         None,
         title="Wildcard folder",
         description="Folder in which NAME.txt holds the choices for __NAME__ in prompts.",
+    )
+    enhancer_url: str | None = Field(
+        None,
+        title="Enhancer's endpoint",
+        description="Where an API that speaks the OpenAI protocol answers, such as "
+        "http://127.0.0.1:11434/v1.",
+    )
+    enhancer_model: str | None = Field(
+        None,
+        title="Enhancer's model",
+        description="Vision-language model: its name at the endpoint, or for transformers.",
+    )
+    enhancer_api_key: SecretStr | None = Field(
+        None, title="Enhancer's key", description="Key of the endpoint, if it wants one."
+    )
+    enhancer_instruction: str = Field(
+        DEFAULT_INSTRUCTION,
+        title="Enhancer's instruction",
+        description="What the model is told to write.",
+    )
+    enhancer_timeout_s: float = Field(
+        120.0, gt=0, title="Enhancer's patience", description="Seconds to wait for an answer."
     )
     hf_home: Path = Field(
         default_factory=_default_hf_home,

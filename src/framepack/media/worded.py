@@ -14,7 +14,7 @@ from framepack.domain.wording import (
 )
 from framepack.media.wording_files import read_styles, wildcard_lines
 
-__all__ = ["worded"]
+__all__ = ["check_enhancer", "worded"]
 
 
 def worded(request: GenerationRequest, settings: Settings) -> tuple[GenerationRequest, str | None]:
@@ -81,3 +81,20 @@ def _refuse_tags(request: GenerationRequest) -> None:
                 f"a LoRA tag in {text!r}: a LoRA acts in the whole video; put the tag in the "
                 "prompt, or use --lora"
             )
+
+
+def check_enhancer(enhancer: str, settings: Settings) -> None:
+    """Check that the settings say what a writer needs.
+
+    Raises:
+        InvalidRequest: names the setting that is missing.
+    """
+    if enhancer == "endpoint" and settings.enhancer_url is None:
+        raise InvalidRequest(
+            "--enhance endpoint needs an endpoint; set enhancer_url, such as "
+            "http://127.0.0.1:11434/v1 for Ollama"
+        )
+    if enhancer in ("endpoint", "local") and settings.enhancer_model is None:
+        raise InvalidRequest(
+            f"--enhance {enhancer} needs a vision-language model; set enhancer_model"
+        )

@@ -14,6 +14,8 @@ REQUEST = {
     "--negative-prompt",
     "--system-prompt",
     "--style",
+    "--enhance",
+    "--enhanced-prompts",
     "--image",
     "--end-image",
     "--model",
