@@ -9,6 +9,7 @@ from framepack.cli import download, licence
 from framepack.cli.console import write, write_json
 from framepack.cli.options import JsonFlag, ModelName, ModelsDir
 from framepack.cli.usage import Command, Group
+from framepack.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from framepack.domain.settings import Settings
@@ -61,11 +62,37 @@ def recipe(
             help="File to write; default: standard output.",
         ),
     ] = None,
+    exchanged: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=SOURCE",
+            show_default=False,
+            help="Take a component from elsewhere: owner/repo/subfolder, or a folder that starts "
+            "with ./; pipeline stands for all components.",
+        ),
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reset",
+            metavar="NAME",
+            show_default=False,
+            help="Take a component from the recipe's base again.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a model as a recipe: a text to edit and give to --model."""
-    from framepack.models.spec import recipe_text, resolve_spec
+    """Write a model as a recipe: a text to edit and give to --model.
+
+    With --set and --reset its components are exchanged; write it to the file it was read from to
+    change that.
+    """
+    from framepack.models.recipe import with_components, without_components
+    from framepack.models.spec import PRESETS, recipe_text, resolve_spec
 
     spec = resolve_spec(model)
+    spec = without_components(spec, PRESETS[spec.base], reset or ())
+    spec = with_components(spec, dict(map(_assignment, exchanged or ())))
     if output is None:
         write(recipe_text(spec).rstrip())
         return
@@ -77,6 +104,13 @@ def recipe(
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
     write(output)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, source = text.partition("=")
+    if not separator or not source.strip():
+        raise InvalidRequest(f"--set {text} names no source; write NAME=SOURCE, such as vae=./vae")
+    return name.strip(), source.strip()
 
 
 def _entry(spec: "ModelSpec", settings: "Settings") -> dict[str, Any]:

@@ -18,7 +18,7 @@ for all components as folders of one repository.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,14 @@ from framepack.domain.packing import PackingLayout
 from framepack.domain.request import Solver, Variant
 from framepack.models.parts import COMPONENTS, ComponentSource, ModelSpec
 
-__all__ = ["RECIPE_NAME", "load_recipe", "parse_lines", "recipe_text"]
+__all__ = [
+    "RECIPE_NAME",
+    "load_recipe",
+    "parse_lines",
+    "recipe_text",
+    "with_components",
+    "without_components",
+]
 
 RECIPE_NAME = "recipe.toml"
 """Name of the recipe inside a model folder."""
@@ -190,17 +197,55 @@ def _layout(path: Path, notation: str) -> PackingLayout:
 def _sources(
     path: Path, components: Mapping[str, str], base: ModelSpec
 ) -> dict[str, ComponentSource]:
-    unknown = [name for name in components if name not in (*COMPONENTS, "pipeline")]
+    _check_names(f"recipe {path}", components)
+    return _exchanged(base.sources, components, relative_to=path.parent)
+
+
+def with_components(
+    spec: ModelSpec, components: Mapping[str, str], *, folder: Path | None = None
+) -> ModelSpec:
+    """The same model with other sources for some components.
+
+    Args:
+        spec: the model.
+        components: sources by name, as a recipe has them; ``pipeline`` stands for all.
+        folder: where relative folders start.
+
+    Raises:
+        InvalidRequest: an unknown component, or a source that cannot be read.
+    """
+    _check_names(f"model {spec.key}", components)
+    return replace(spec, sources=_exchanged(spec.sources, components, relative_to=folder))
+
+
+def without_components(spec: ModelSpec, base: ModelSpec, names: Sequence[str]) -> ModelSpec:
+    """The same model with the components of its base in these places.
+
+    Raises:
+        InvalidRequest: an unknown component.
+    """
+    _check_names(f"model {spec.key}", names)
+    chosen = COMPONENTS if "pipeline" in names else names
+    return replace(spec, sources={**spec.sources, **{name: base.sources[name] for name in chosen}})
+
+
+def _check_names(where: str, names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in (*COMPONENTS, "pipeline")]
     if unknown:
         raise InvalidRequest(
-            f"recipe {path}: unknown component {', '.join(unknown)}; "
+            f"{where}: unknown component {', '.join(unknown)}; "
             f"choose pipeline, {', '.join(COMPONENTS)}"
         )
+
+
+def _exchanged(
+    given: Mapping[str, ComponentSource], components: Mapping[str, str], relative_to: Path | None
+) -> dict[str, ComponentSource]:
     parsed = {
-        name: ComponentSource.parse(text, relative_to=path.parent)
+        name: ComponentSource.parse(text, relative_to=relative_to)
         for name, text in components.items()
     }
-    sources = dict(base.sources)
+    sources = dict(given)
     if whole := parsed.pop("pipeline", None):
         sources |= {name: whole.child(name) for name in COMPONENTS}
     return sources | parsed

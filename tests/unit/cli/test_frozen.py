@@ -99,7 +99,7 @@ FROZEN = {
         "--quiet",
         "-q",
     },
-    "framepack models recipe": {"MODEL", "--output", "-o"},
+    "framepack models recipe": {"MODEL", "--output", "-o", "--set", "--reset"},
     "framepack lora": set(),
     "framepack lora inspect": {"FILE", "--model", "--json"},
     "framepack train": set(),
