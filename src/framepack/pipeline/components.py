@@ -18,7 +18,6 @@ from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import Autoencod
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
-    AutoTokenizer,
     CLIPTextModel,
     LlamaModel,
     PreTrainedTokenizerBase,
@@ -26,12 +25,12 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from framepack.domain.errors import CheckpointError
 from framepack.domain.settings import Settings
 from framepack.models.autoencoder import LatentPreview, StreamingDecoder
 from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
 from framepack.models.spec import COMPONENTS, ModelSpec
 from framepack.models.transformer import FramePackTransformer3DModel
+from framepack.pipeline.component_files import check_widths, load_network, load_processor
 from framepack.pipeline.device import (
     DeviceMemoryError,
     choose_device,
@@ -40,12 +39,8 @@ from framepack.pipeline.device import (
 )
 from framepack.weights.checkpoint import (
     find_weight_files,
-    load_encoder,
-    load_transformer,
-    load_vae,
     locate_all,
     num_parameters,
-    quiet_transformers,
 )
 from framepack.weights.hashing import HashCache, hash_folder
 from framepack.weights.locate import read_json
@@ -74,14 +69,6 @@ _DECODER_SHARE = 0.6  # of the device's memory, for the activations of one decod
 _LIVE_ACTIVATIONS = 4  # of the decoder's largest, at its peak
 _TILE_FRAMES = 17
 _SMALLEST_TILE_PX, _TILE_STEP_PX = 128, 64
-
-# Which width of the transformer's config each other component must agree with.
-_WIDTHS = {
-    "text_encoder": ("hidden_size", "text_embed_dim"),
-    "text_encoder_2": ("hidden_size", "pooled_projection_dim"),
-    "image_encoder": ("hidden_size", "image_proj_dim"),
-    "vae": ("latent_channels", "in_channels"),
-}
 
 
 @dataclass
@@ -326,7 +313,7 @@ class Components:
     def _processor(self, name: str) -> Any:
         if name not in self._processors:
             self._progress(name)
-            self._processors[name] = _load_processor(name, self.folders[name])
+            self._processors[name] = load_processor(name, self.folders[name])
         return self._processors[name]
 
     def _network(self, name: str, working_bytes: int = 0) -> Any:
@@ -352,7 +339,7 @@ class Components:
                 continue
             self._progress(name)
             logger.info("loading %s from %s", name, self.folders[name])
-            slot.modules[name] = _load_network(
+            slot.modules[name] = load_network(
                 name, self.folders[name], self._dtypes[name], self.device
             )
             if name == "transformer" and self._loras:
@@ -447,7 +434,7 @@ def load_components(
     """
     device = choose_device(settings.device)
     folders = locate_all(spec, settings)
-    _check_widths(folders)
+    check_widths(folders)
     components = Components(
         spec, folders, device, requested_dtype=settings.dtype, progress=progress
     )
@@ -463,44 +450,9 @@ def _brought_by_its_hook(module: nn.Module) -> nn.Module:
     return module
 
 
-def _load_network(name: str, folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    if name == "transformer":
-        return load_transformer(folder, dtype=dtype, device=device)
-    if name == "vae":
-        return load_vae(folder, dtype=dtype, device=device)
-    if name == "text_encoder":
-        return load_encoder(LlamaModel, folder, dtype=dtype, device=device)
-    if name == "text_encoder_2":
-        return load_encoder(CLIPTextModel, folder, dtype=dtype, device=device)
-    return load_encoder(SiglipVisionModel, folder, dtype=dtype, device=device)
-
-
-def _load_processor(name: str, folder: Path) -> Any:
-    reader: Any = SiglipImageProcessorPil if name == "feature_extractor" else AutoTokenizer
-    try:
-        with quiet_transformers():
-            return reader.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{name} in {folder} cannot be read: {error}") from error
-
-
 def _stored_bytes(modules: Mapping[str, nn.Module]) -> int:
     return sum(
         tensor.numel() * tensor.element_size()
         for module in modules.values()
         for tensor in (*module.parameters(), *module.buffers())
     )
-
-
-def _check_widths(folders: Mapping[str, Path]) -> None:
-    """Compare the configs, so that mixed-up components are found before anything is loaded."""
-    transformer = read_json(folders["transformer"] / "config.json")
-    for name, (theirs, ours) in _WIDTHS.items():
-        found = read_json(folders[name] / "config.json").get(theirs)
-        needed = transformer.get(ours)
-        if found is None or needed is None or found == needed:
-            continue
-        raise CheckpointError(
-            f"{name} in {folders[name]} has {theirs} {found}, but the transformer in "
-            f"{folders['transformer']} needs {needed} ({ours}); use components of one model"
-        )
