@@ -184,7 +184,7 @@ def _moment(event: Event) -> str | None:
 def _redirect(run: Path, output: Path) -> None:
     path = run / "run.json"
     document = json.loads(path.read_text())
-    document["delivery"]["path"] = str(output)
+    document["delivery"]["outputs"]["video"] = str(output)
     path.write_text(json.dumps(document))
 
 
