@@ -51,6 +51,8 @@ _PANELS = {
         "model",
         "loras",
         "variant",
+        "vae",
+        "vae_weights",
     ),
     "Length and size": ("duration_s", "fps", "resolution", "width", "height", "official_length"),
     "Sampling": (

@@ -12,6 +12,7 @@ __all__ = [
     "Enhancer",
     "Interpolation",
     "Solver",
+    "Vae",
     "Variant",
     "X264Preset",
 ]
@@ -20,6 +21,8 @@ Variant = Literal["bi-directional", "forward-only"]
 """``bi-directional`` renders the end first (inverted anti-drifting), ``forward-only`` the start."""
 Solver = Literal["unipc", "euler"]
 Enhancer = Literal["off", "template", "endpoint", "local"]
+Vae = Literal["full", "tiny", "remote"]
+"""Who turns latents into frames: the model's own VAE, a small network, or one at an endpoint."""
 Interpolation = Literal["minterpolate", "blend"]
 X264Preset = Literal[
     "ultrafast",

@@ -29,20 +29,21 @@ def rename_section_pictures(request: R, paths: Sequence[Path]) -> R:
 
 
 def without_folders(plan: Plan) -> Plan:
-    """The same plan with the names of pictures and LoRAs in place of their paths.
+    """The same plan with the names of pictures and weight files in place of their paths.
 
     Pictures of sections that would share a name are told apart by a number.
     """
     request = plan.request
     renamed = rename_section_pictures(request, _file_names(request.section_pictures))
     names = dict(zip(request.section_pictures, renamed.section_pictures, strict=True))
-    start, end = request.image, request.end_image
+    start, end, vae = request.image, request.end_image, request.vae_weights
     loras = (lora.model_copy(update={"path": Path(lora.path.name)}) for lora in request.loras)
     named = renamed.model_copy(
         update={
             "image": Path(start.name) if start is not None else None,
             "end_image": Path(end.name) if end is not None else None,
             "loras": tuple(loras),
+            "vae_weights": Path(vae.name) if vae is not None else None,
         }
     )
     sections = tuple(

@@ -22,6 +22,7 @@ from framepack.domain.choices import (
     X264_PRESETS,
     Interpolation,
     Solver,
+    Vae,
     Variant,
     X264Preset,
 )
@@ -402,11 +403,12 @@ class GenerationRequest(Subject):
 class ResolvedRequest(GenerationRequest):
     """A request with every default filled in: what is planned, stored and repeated.
 
-    Only the pictures may be None, which then means that there is none. ``shift`` 0 is the rule
-    that depends on the size.
+    Only files may be None, which then means that there is none. ``shift`` 0 is the rule that
+    depends on the size.
     """
 
     model: str
+    vae: Vae = "full"
     variant: Variant
     resolution: int
     width: int

@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from framepack.domain.choices import Vae
 from framepack.domain.errors import InvalidRequest
 
 __all__ = ["DEFAULT_INSTRUCTION", "SHARED_VARIABLES", "Settings", "settings_path"]
@@ -128,6 +129,29 @@ class Settings(BaseSettings):
     enhancer_timeout_s: float = Field(
         120.0, gt=0, title="Enhancer's patience", description="Seconds to wait for an answer."
     )
+    vae: Vae = Field(
+        "full",
+        title="VAE",
+        description="Who turns latents into frames where a request does not say: full, tiny or "
+        "remote.",
+    )
+    tiny_vae: Path | None = Field(
+        None,
+        title="Tiny VAE's weights",
+        description="Weights of the tiny VAE in the TAEHV layout, .safetensors or .pth.",
+    )
+    remote_vae_url: str | None = Field(
+        None,
+        title="Remote VAE's endpoint",
+        description="Where a VAE answers that speaks the protocol of diffusers' remote_decode; "
+        "latents go nowhere else.",
+    )
+    remote_vae_api_key: SecretStr | None = Field(
+        None, title="Remote VAE's key", description="Key of the endpoint, if it wants one."
+    )
+    remote_vae_timeout_s: float = Field(
+        300.0, gt=0, title="Remote VAE's patience", description="Seconds to wait for an answer."
+    )
     hf_home: Path = Field(
         default_factory=_default_hf_home,
         title="Hugging Face folder",
@@ -171,6 +195,7 @@ class Settings(BaseSettings):
         "loras_dir",
         "styles_file",
         "wildcards_dir",
+        "tiny_vae",
         "hf_home",
         "hf_hub_cache",
     )

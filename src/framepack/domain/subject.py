@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from framepack.domain.choices import SYSTEM_PROMPTS, Enhancer, Variant
+from framepack.domain.choices import SYSTEM_PROMPTS, Enhancer, Vae, Variant
 from framepack.domain.fields import described
 from framepack.domain.loras import MAX_LORA_WEIGHT, LoraRef, read_loras
 
@@ -107,6 +107,23 @@ class Subject(BaseModel):
         rule="one of bi-directional, forward-only",
     )
 
+    vae: Vae | None = described(
+        None,
+        "Who turns latents into frames.",
+        title="VAE",
+        option="--vae",
+        rule="full, the model's own, tiny, a small and fast one, or remote, one at an endpoint",
+        unset="the settings' vae, full unless set",
+    )
+    vae_weights: Path | None = described(
+        None,
+        "Weights of the tiny VAE in the TAEHV layout.",
+        title="Tiny VAE's weights",
+        option="--vae-weights",
+        rule="the path of a .safetensors or .pth file",
+        unset="the settings' tiny_vae",
+    )
+
     @field_validator("styles", mode="before")
     @classmethod
     def _one_style_or_several(cls, value: object) -> object:
@@ -117,7 +134,7 @@ class Subject(BaseModel):
     def _loras_in_any_form(cls, value: object) -> object:
         return read_loras(value)
 
-    @field_validator("image", "end_image", mode="before")
+    @field_validator("image", "end_image", "vae_weights", mode="before")
     @classmethod
     def _path_is_not_empty(cls, value: object) -> object:
         # Path("") is the current folder, so an empty form field would name a folder.

@@ -21,6 +21,8 @@ REQUEST = {
     "--model",
     "--lora",
     "--variant",
+    "--vae",
+    "--vae-weights",
     "--duration",
     "--fps",
     "--resolution",
