@@ -72,6 +72,7 @@ _PANELS = {
         "section_mode",
         "section_images",
         "section_seeds",
+        "section_loras",
         "blend_sections",
     ),
     "Pictures": ("start_strength", "end_strength", "vision_strength"),

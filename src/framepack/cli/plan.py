@@ -110,13 +110,11 @@ def plan_table(plan: "Plan", *, verbose: bool = False) -> list[str]:
     names = ["order", "section", "seconds", "frames", "padding"]
     names += ["start", "noisy", "1x", "2x", "4x"] if verbose else []
     rows = [_row(section, plan.generated_fps, verbose=verbose) for section in plan.sections]
-    for name in ("seed", "image"):
-        own = [getattr(section, name) for section in plan.sections]
-        if any(value is not None for value in own):
-            names.append(name)
-            for row, value in zip(rows, own, strict=True):
-                shown = value.name if isinstance(value, Path) else str(value)
-                row.append(_shortened(shown) if value is not None else "-")
+    for name, own in _own_columns(plan).items():
+        names.append(name)
+        for row, value in zip(rows, own, strict=True):
+            shown = value.name if isinstance(value, Path) else str(value)
+            row.append(_shortened(shown) if value is not None else "-")
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     lines = []
     for row, prompt in zip([names, *rows], ["prompt", *map(_prompt, plan.sections)], strict=True):
@@ -156,6 +154,21 @@ def _row(section: "Section", fps: float, *, verbose: bool) -> list[str]:
         )
         cells += [_span(tier) for tier in tiers]
     return cells
+
+
+def _own_columns(plan: "Plan") -> dict[str, list[Any]]:
+    """What single sections have of their own, by the name of its column, in rendering order.
+
+    Weights of LoRAs are shown where they vary, a column for each.
+    """
+    columns: dict[str, list[Any]] = {
+        name: [getattr(section, name) for section in plan.sections] for name in ("seed", "image")
+    }
+    for index, lora in enumerate(plan.request.loras):
+        weights = [section.loras[index] for section in plan.sections if section.loras]
+        if len(set(weights)) > 1:
+            columns[_shortened(lora.path.stem)] = [f"{weight:g}" for weight in weights]
+    return {name: own for name, own in columns.items() if any(value is not None for value in own)}
 
 
 def _prompt(section: "Section") -> str:

@@ -18,8 +18,8 @@ from framepack.domain.lengths import Length, choose_length
 from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
 from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant, explain
 from framepack.domain.schedule import overlap_frames, paddings, section_frames
+from framepack.domain.section_settings import settle_sections
 from framepack.domain.sizes import choose_size
-from framepack.domain.timeline import settle_sections
 
 __all__ = ["Mode", "ModelDefaults", "ModelGeometry", "Plan", "Section", "make_plan"]
 
@@ -40,6 +40,7 @@ class Section:
         mixture: texts and their shares, which sum to 1, where prompts blend; else empty.
         image: picture that stands for the start picture in it, or None.
         seed: of its noise, or None for the video's.
+        loras: weights of the request's LoRAs in it; empty where no section changes them.
         start_frame: first generated frame it is responsible for.
         end_frame: one past the last generated frame it is responsible for.
         overlap_frames: frames blended with its neighbour rendered before; 0 for the first.
@@ -60,6 +61,7 @@ class Section:
     mixture: tuple[tuple[str, float], ...] = ()
     image: Path | None = None
     seed: int | None = None
+    loras: tuple[float, ...] = ()
 
     @property
     def texts(self) -> tuple[tuple[str, float], ...]:
@@ -336,12 +338,13 @@ def _sections(
         for index in range(count)
     ]
     settings = settle_sections(
-        (*request.section_prompts, *request.section_images, *request.section_seeds),
+        request.section_cues,
         prompt=request.prompt,
         mode=request.section_mode,
         blend_sections=request.blend_sections,
         starts_s=[start * max(request.interpolate, 1) / request.fps for start, _ in spans],
         duration_s=length.num_frames / request.fps,
+        loras=request.loras,
     )
     gaps = paddings(count, geometry.trained_padding) if inverted else [0] * count
     sections = []
@@ -367,6 +370,7 @@ def _sections(
                 mixture=own.mixture,
                 image=own.image,
                 seed=own.seed,
+                loras=own.loras,
             )
         )
     return tuple(sections)

@@ -43,6 +43,7 @@ def without_folders(plan: Plan) -> Plan:
             "image": Path(start.name) if start is not None else None,
             "end_image": Path(end.name) if end is not None else None,
             "loras": tuple(loras),
+            "section_loras": tuple(map(_with_names, renamed.section_loras)),
             "vae_weights": Path(vae.name) if vae is not None else None,
         }
     )
@@ -51,6 +52,14 @@ def without_folders(plan: Plan) -> Plan:
         for section in plan.sections
     )
     return plan.model_copy(update={"request": named, "sections": sections})
+
+
+def _with_names(cue: SectionCue) -> SectionCue:
+    """The same cue with the names of LoRAs in place of their paths."""
+    if not isinstance(cue.loras, dict):
+        return cue
+    weights = {Path(name).name: weight for name, weight in cue.loras.items()}
+    return cue.model_copy(update={"loras": weights})
 
 
 def _file_names(paths: Sequence[Path]) -> list[Path]:

@@ -4,15 +4,9 @@ Every field carries a title, a description with unit, limits and default, and in
 command line option, so labels, help texts and forms are generated from here and nowhere else.
 """
 
-from pathlib import Path
 from typing import Any, Self
 
-from pydantic import (
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationError, model_validator
 
 from framepack.domain.choices import (
     MAX_DURATION_S,
@@ -28,8 +22,7 @@ from framepack.domain.choices import (
 )
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.fields import described, explain_fields
-from framepack.domain.subject import Subject
-from framepack.domain.timeline import CueKind, SectionCue, SectionMode, read_cues
+from framepack.domain.section_fields import SECTION_FIELDS, SectionFields
 
 __all__ = [
     "MAX_DURATION_S",
@@ -47,16 +40,8 @@ __all__ = [
     "explain",
 ]
 
-_CUE_KINDS: dict[str, CueKind] = {
-    "section_prompts": "prompt",
-    "section_images": "image",
-    "section_seeds": "seed",
-}
-SECTION_FIELDS = frozenset(_CUE_KINDS)
-"""The fields that say what changes from section to section."""
 
-
-class GenerationRequest(Subject):
+class GenerationRequest(SectionFields):
     """One video to make, as asked. None always means "the model's own default".
 
     Build it with ``GenerationRequest.parse(...)`` to get one clear line on bad input; the plain
@@ -204,48 +189,6 @@ class GenerationRequest(Subject):
         ge=1,
         le=33,
     )
-    section_prompts: tuple[SectionCue, ...] = described(
-        (),
-        "What happens in single sections.",
-        title="Section prompts",
-        option="--section-prompts",
-        rule="lines that share the sections, `2: text`, `[2s: text]`, `2:text;;;-1:text`, or the "
-        "path of a YAML or text file with them",
-        unset="none",
-    )
-    section_mode: SectionMode = described(
-        "append",
-        "Whether the text of a section follows the prompt or stands in its place.",
-        title="Section text",
-        option="--section-mode",
-        rule="one of append, replace",
-    )
-    section_images: tuple[SectionCue, ...] = described(
-        (),
-        "Pictures that stand for the start picture in single sections.",
-        title="Section pictures",
-        option="--section-images",
-        rule="paths of pictures, placed as section prompts are",
-        unset="none",
-    )
-    section_seeds: tuple[SectionCue, ...] = described(
-        (),
-        "Seeds of the noise of single sections.",
-        title="Section seeds",
-        option="--section-seeds",
-        rule="whole numbers, placed as section prompts are",
-        unset="none",
-    )
-    blend_sections: int = described(
-        0,
-        "Sections over which one prompt turns into the next.",
-        title="Prompt blending",
-        option="--blend-sections",
-        unit="sections",
-        rule="a whole number of sections from 0, a sudden change, to 100",
-        ge=0,
-        le=100,
-    )
     start_strength: float = described(
         1.0,
         "How firmly the start picture holds; below 1 seeded noise is mixed in.",
@@ -339,12 +282,6 @@ class GenerationRequest(Subject):
         rule=f"one of {', '.join(X264_PRESETS)}",
     )
 
-    @field_validator("section_prompts", "section_images", "section_seeds", mode="before")
-    @classmethod
-    def _cues_in_any_form(cls, value: object, info: ValidationInfo) -> object:
-        kind = _CUE_KINDS[info.field_name or ""]
-        return read_cues(value, kind)
-
     @model_validator(mode="after")
     def _width_and_height_go_together(self) -> Self:
         if (self.width is None) != (self.height is None):
@@ -381,12 +318,6 @@ class GenerationRequest(Subject):
         """Whether there is a prompt or a picture to make a video of."""
         said = self.prompt.strip() or any(cue.prompt for cue in self.section_prompts)
         return bool(said or self.image or self.end_image)
-
-    @property
-    def section_pictures(self) -> tuple[Path, ...]:
-        """Every picture that a section names, once, in the order of the request."""
-        cues = (*self.section_prompts, *self.section_images, *self.section_seeds)
-        return tuple(dict.fromkeys(cue.image for cue in cues if cue.image is not None))
 
     def require_subject(self) -> None:
         """Refuse a request that says nothing.

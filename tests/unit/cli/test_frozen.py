@@ -45,6 +45,7 @@ REQUEST = {
     "--section-mode",
     "--section-images",
     "--section-seeds",
+    "--section-loras",
     "--blend-sections",
     "--official-length",
     "--interpolate",

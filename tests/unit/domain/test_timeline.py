@@ -1,5 +1,6 @@
 """Claims about what changes along a video: how it is written and where it holds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from framepack.domain.errors import InvalidRequest
-from framepack.domain.timeline import (
-    CueKind,
-    SectionCue,
-    SectionMode,
-    SectionSettings,
-    read_cues,
-    settle_sections,
-)
+from framepack.domain.loras import LoraRef
+from framepack.domain.section_settings import SectionSettings, settle_sections
+from framepack.domain.timeline import CueKind, SectionCue, SectionMode, read_cues
 
 SECTION_S = 1.2
 
@@ -27,6 +23,7 @@ def settled(
     prompt: str = "",
     mode: SectionMode = "append",
     blend: int = 0,
+    loras: Sequence[LoraRef] = (),
 ) -> tuple[SectionSettings, ...]:
     return settle_sections(
         read_cues(written, kind),
@@ -35,6 +32,7 @@ def settled(
         blend_sections=blend,
         starts_s=[SECTION_S * index for index in range(num_sections)],
         duration_s=SECTION_S * num_sections,
+        loras=loras,
     )
 
 
@@ -193,3 +191,84 @@ def test_the_same_prompt_does_not_blend_with_itself() -> None:
 def test_cues_survive_json() -> None:
     for cue in read_cues("0:a;;;-2--1:b", "prompt"):
         assert SectionCue.model_validate_json(cue.model_dump_json()) == cue
+
+
+def test_even_and_odd_hold_in_every_second_section_only() -> None:
+    assert prompts("even: a\nodd: b", 5) == ["a", "b", "a", "b", "a"]
+    assert prompts("odd: b", 4, prompt="A cat") == ["A cat", "A cat b", "A cat", "A cat b"]
+    assert prompts({"0": "a", "odd": "b"}, 3) == prompts("0:a;;;odd:b", 3) == ["a", "b", "a"]
+    assert prompts([{"every": "odd", "prompt": "b"}], 2) == ["", "b"]
+    pictures = settled("even: a.png\nodd: b.png", 3, kind="image")
+    assert [str(each.image) for each in pictures] == ["a.png", "b.png", "a.png"]
+
+
+def test_a_section_named_by_number_counts_before_every_second_one() -> None:
+    assert prompts("even: a\n2: c", 5) == ["a", "", "c", "c", "a"]
+    assert prompts("2-2: c\neven: a", 5) == ["a", "", "c", "", "a"]
+
+
+def test_seeds_of_every_second_section_count_up() -> None:
+    assert [each.seed for each in settled("odd: 5", 6, kind="seed")] == [None, 5, None, 6, None, 7]
+
+
+def test_odd_sections_of_a_single_one_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="no odd section in the video, which has only sec"):
+        settled("odd: a", 1)
+    with pytest.raises(ValidationError, match="even sections have no end"):
+        SectionCue(every="even", until_section=3, prompt="a")
+
+
+LORAS = [LoraRef(path=Path("/l/style.safetensors"), weight=0.8), LoraRef(path=Path("/l/grain.x"))]
+
+
+def weights(written: object, num_sections: int) -> list[tuple[float, ...]]:
+    return [each.loras for each in settled(written, num_sections, kind="loras", loras=LORAS)]
+
+
+def test_weights_of_loras_are_a_factor_or_by_name() -> None:
+    assert weights("0: 0\n1: 0.5\n2: style:0.3, grain.x:-1\n3: grain: 2", 5) == [
+        (0, 0),
+        (0.4, 0.5),
+        (0.3, -1),
+        (0.8, 2),
+        (0.8, 2),
+    ]
+    assert weights({"1": {"/l/style.safetensors": 0}}, 2) == [(0.8, 1), (0, 1)]
+    assert weights([0, {"grain": 3}], 2) == [(0, 0), (0.8, 3)]
+    assert weights([{"section": 1, "loras": {"grain": 3}}], 2) == [(0.8, 1), (0.8, 3)]
+    assert weights("even: 0", 3) == [(0, 0), (0.8, 1), (0, 0)]
+
+
+def test_weights_that_change_nothing_are_none() -> None:
+    assert weights("0: 1\n1: style:0.8", 3) == [(), (), ()]
+    assert weights("0.5", 2) == [(0.4, 0.5), (0.4, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("1: felt:1", "names LoRA felt, but the video has style, grain"),
+        ("0: 10\n1: 1\n2: 3", "section 2 is not in the video"),
+        ("1\n2\n3", "3 section lines but only 2 sections"),
+    ],
+)
+def test_weights_that_do_not_fit_the_video_are_refused(written: str, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        weights(written, 2)
+
+
+def test_weights_out_of_range_and_twofold_names_are_refused() -> None:
+    strong = [LoraRef(path=Path("a/style.safetensors"), weight=3)]
+    with pytest.raises(InvalidRequest, match=r"style\.safetensors gets the weight 15 in a section"):
+        settled("5", 1, kind="loras", loras=strong)
+    twins = [*strong, LoraRef(path=Path("b/style.safetensors"))]
+    with pytest.raises(InvalidRequest, match="style, which fits 2 files"):
+        settled("style:1", 1, kind="loras", loras=twins)
+    with pytest.raises(InvalidRequest, match="the video has no LoRA; add --lora"):
+        settled("1", 1, kind="loras")
+
+
+@pytest.mark.parametrize("text", ["x", "a:1, a:2", "20", "nan", "a:nan", ":1", "a:1, b"])
+def test_what_is_no_weight_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="LoRA"):
+        read_cues(text, "loras")
