@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from framepack.domain.plan import Plan, Section
     from framepack.domain.request import GenerationRequest
     from framepack.domain.settings import Settings
+    from framepack.media.drift import DriftReport, measure_drift
     from framepack.media.inspection import Inspection, inspect
     from framepack.models.spec import TINY
     from framepack.models.transformer import FramePackTransformer3DModel
@@ -80,6 +81,7 @@ _HOMES = {
     "framepack.domain.request": ("GenerationRequest",),
     "framepack.domain.settings": ("Settings",),
     "framepack.media.inspection": ("Inspection", "inspect"),
+    "framepack.media.drift": ("DriftReport", "measure_drift"),
     "framepack.models.spec": ("TINY",),
     "framepack.models.transformer": ("FramePackTransformer3DModel",),
     "framepack.pipeline.diffusers_face": ("FramePackPipeline",),
@@ -91,6 +93,7 @@ __all__ = [
     "CheckpointError",
     "Event",
     "Finished",
+    "DriftReport",
     "FramePackError",
     "FramePackPipeline",
     "FramePackTransformer3DModel",
@@ -114,6 +117,7 @@ __all__ = [
     "plan",
     "resume",
     "save_partial",
+    "measure_drift",
     "stream",
     "stream_resume",
 ]

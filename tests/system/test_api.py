@@ -19,6 +19,7 @@ from framepack.pipeline.components import Components
 def test_public_names_are_pinned() -> None:
     assert sorted(framepack.__all__) == [
         "CheckpointError",
+        "DriftReport",
         "Event",
         "Finished",
         "FramePackError",
@@ -42,6 +43,7 @@ def test_public_names_are_pinned() -> None:
         "__version__",
         "generate",
         "inspect",
+        "measure_drift",
         "plan",
         "resume",
         "save_partial",

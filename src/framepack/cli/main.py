@@ -14,6 +14,7 @@ from framepack import __version__
 from framepack.cli import (
     codecs,
     doctor,
+    drift,
     encode,
     evaluate,
     generate,
@@ -36,6 +37,7 @@ _ORDER = (
     "plan",
     "resume",
     "inspect",
+    "drift",
     "encode",
     "codecs",
     "models",
@@ -81,6 +83,7 @@ for _name, _module in (
     ("plan", plan),
     ("resume", resume),
     ("inspect", inspect),
+    ("drift", drift),
     ("encode", encode),
     ("codecs", codecs),
     ("eval", evaluate),

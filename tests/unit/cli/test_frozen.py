@@ -76,6 +76,7 @@ FROZEN = {
     "framepack plan": REQUEST | DELIVERY | MACHINE | TALK | {"--verbose", "-v"},
     "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | TALK,
     "framepack inspect": {"VIDEO", "--json"},
+    "framepack drift": {"VIDEO", "--sections", "--plot", "--json"},
     "framepack encode": {
         "FRAMES",
         "--output",
