@@ -32,6 +32,7 @@ from framepack.weights.locate import (
 __all__ = [
     "WeightFiles",
     "are_weights_present",
+    "compare_shapes",
     "find_weight_files",
     "load_encoder",
     "load_model",
@@ -43,6 +44,7 @@ __all__ = [
     "num_parameters",
     "quiet_transformers",
     "read_tensors",
+    "stored_shapes",
 ]
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -180,7 +182,7 @@ def load_state_dict(
     files = find_weight_files(folder)
     _check_shards(files)
     if expected is not None:
-        _compare(folder, _shapes(files), expected)
+        compare_shapes(folder, stored_shapes(files), expected)
     tensors = {}
     for name, tensor in read_tensors(files):
         wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
@@ -206,7 +208,48 @@ def num_parameters(files: WeightFiles) -> int:
     Raises:
         CheckpointError: a file is damaged.
     """
-    return sum(shape.numel() for shape in _shapes(files).values())
+    return sum(shape.numel() for shape in stored_shapes(files).values())
+
+
+def stored_shapes(files: WeightFiles) -> dict[str, torch.Size]:
+    """Shapes of the tensors in the files, from their headers alone.
+
+    Raises:
+        CheckpointError: a file is damaged.
+    """
+    shapes = {}
+    for path in files.files:
+        with _opened(path) as shard:
+            for name in shard.keys():  # noqa: SIM118
+                shapes[name] = torch.Size(shard.get_slice(name).get_shape())
+    return shapes
+
+
+def compare_shapes(
+    place: Path,
+    found: Mapping[str, torch.Size],
+    expected: Mapping[str, torch.Size],
+    *,
+    needed: str = "its config.json",
+) -> None:
+    """Refuse tensors that are missing, unexpected or of another shape.
+
+    Args:
+        place: where they are, for the message.
+        found: shapes by name.
+        expected: what the network has.
+        needed: what they ought to fit.
+
+    Raises:
+        CheckpointError: names some of each kind.
+    """
+    mismatched = [
+        f"{name} {list(shape)}, needed {list(expected[name])}"
+        for name, shape in found.items()
+        if name in expected and shape != expected[name]
+    ]
+    missing, unexpected = expected.keys() - found, found.keys() - expected
+    _raise_if_unfit(place, missing, unexpected, mismatched, needed=needed)
 
 
 def _network_config(network: type[nn.Module], folder: Path) -> dict[str, Any]:
