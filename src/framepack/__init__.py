@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from framepack.models.spec import TINY
     from framepack.models.transformer import FramePackTransformer3DModel
     from framepack.pipeline.diffusers_face import FramePackPipeline
+    from framepack.sequels import extend, redo, stream_extend, stream_redo
 
 __version__ = "0.1.0"
 
@@ -80,20 +81,21 @@ _HOMES = {
     "framepack.domain.plan": ("Plan", "Section"),
     "framepack.domain.request": ("GenerationRequest",),
     "framepack.domain.settings": ("Settings",),
-    "framepack.media.inspection": ("Inspection", "inspect"),
     "framepack.media.drift": ("DriftReport", "measure_drift"),
+    "framepack.media.inspection": ("Inspection", "inspect"),
     "framepack.models.spec": ("TINY",),
     "framepack.models.transformer": ("FramePackTransformer3DModel",),
     "framepack.pipeline.diffusers_face": ("FramePackPipeline",),
+    "framepack.sequels": ("extend", "redo", "stream_extend", "stream_redo"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "TINY",
     "CheckpointError",
+    "DriftReport",
     "Event",
     "Finished",
-    "DriftReport",
     "FramePackError",
     "FramePackPipeline",
     "FramePackTransformer3DModel",
@@ -112,13 +114,17 @@ __all__ = [
     "StepDone",
     "WorkspaceError",
     "__version__",
+    "extend",
     "generate",
     "inspect",
+    "measure_drift",
     "plan",
+    "redo",
     "resume",
     "save_partial",
-    "measure_drift",
     "stream",
+    "stream_extend",
+    "stream_redo",
     "stream_resume",
 ]
 

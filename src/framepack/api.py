@@ -23,6 +23,7 @@ from framepack.models.spec import PRESETS, checkpoint_for, choose_model, resolve
 if TYPE_CHECKING:
     from framepack.pipeline.components import Components
     from framepack.pipeline.conditions import Pictures
+    from framepack.pipeline.delivery import Delivery
     from framepack.pipeline.workspace import Workspace
 
 __all__ = [
@@ -93,7 +94,7 @@ def generate(
         MissingWeights: the model's weights are not on this machine.
         WorkspaceError: the disk is full or cannot be written.
     """
-    return _drain(stream(request, output=output, **options), on_event)
+    return drain(stream(request, output=output, **options), on_event)
 
 
 def stream(
@@ -138,13 +139,49 @@ def stream(
         WorkspaceError: the disk is full or cannot be written.
     """
     from framepack.media.outputs import Outputs
-    from framepack.weights.locate import locate_all
+    from framepack.pipeline.delivery import Delivery
 
     settings = settings or Settings.load()
     outputs = Outputs.of(
         output, frames_dir=frames_dir, frames_format=frames_format, raw=raw, audio=audio
     )
+    delivery = Delivery(
+        outputs,
+        embed=embed,
+        thumbnail=thumbnail,
+        keep_run=settings.keep_runs if keep_run is None else keep_run,
+    )
     asked = _request(request, fields)
+    return begin(asked, delivery, run_dir=run_dir, settings=settings, components=components)
+
+
+def begin(
+    asked: GenerationRequest,
+    delivery: "Delivery",
+    *,
+    run_dir: StrPath | None,
+    settings: Settings,
+    components: "Components | None",
+    prepare: "Callable[[Workspace], object] | None" = None,
+) -> Iterator[Event]:
+    """Check a request, make its run directory and return the events that make the video.
+
+    Args:
+        asked: the request.
+        delivery: what is to be left.
+        run_dir: directory for the run; a new one in the outputs folder when None.
+        settings: of this machine.
+        components: networks that are loaded already.
+        prepare: called with the new run directory before the run begins.
+
+    Raises:
+        InvalidRequest: bad input; nothing was written.
+        MissingWeights: the model's weights are not on this machine; nothing was written.
+        WorkspaceError: the disk is full or cannot be written.
+    """
+    from framepack.weights.locate import locate_all
+
+    outputs = delivery.outputs
     if components is not None:
         asked = _of_components(asked, components)
     outputs.check(asked.codec)
@@ -153,17 +190,23 @@ def stream(
         locate_all(spec, settings)
     # What takes no torch, whose import takes seconds, is checked before this line.
     from framepack.pipeline.enhance import enhance
-    from framepack.pipeline.workspace import Delivery, Workspace
+    from framepack.pipeline.workspace import Workspace
+    from framepack.weights.ifnet_files import check_rife
     from framepack.weights.lora_request import check_loras
 
     check_loras(decided.request.loras, spec, settings)
+    check_rife(decided.request)
     pictures = _load_pictures(decided)
     decided = enhance(decided, pictures, settings)
     load = _loader(spec, settings, components)
-    keep = settings.keep_runs if keep_run is None else keep_run
-    delivery = Delivery(outputs, embed=embed, thumbnail=thumbnail, keep_run=keep)
     directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, outputs.video)
     workspace = Workspace.create(directory, decided, delivery, pictures)
+    if prepare is not None:
+        try:
+            prepare(workspace)
+        except FramePackError:
+            workspace.remove()
+            raise
     return _events(workspace, load, is_new=True)
 
 
@@ -190,7 +233,7 @@ def resume(
         WorkspaceError: the run is in use or damaged, or the weights have changed.
     """
     events = stream_resume(run_dir, settings=settings, components=components)
-    return _drain(events, on_event)
+    return drain(events, on_event)
 
 
 def stream_resume(
@@ -322,6 +365,9 @@ def decide_with_outputs(
     check_enhancer(said.enhance, settings)
     settled, line = settle_codec(said, video)
     settled = settled.model_copy(update={"loras": find_loras(settled.loras, settings)})
+    weights = settled.rife_weights or settings.rife_weights
+    if settled.uses_rife and weights is not None:
+        settled = settled.model_copy(update={"rife_weights": weights.absolute()})
     decided, spec = _plan(settled, settings, **options)
     check_encoding(
         decided.request, video, width=decided.width, height=decided.height, fps=decided.fps
@@ -420,7 +466,7 @@ def _events(
         raise
 
 
-def _drain(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Result:
+def drain(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Result:
     """Pull all events; the first says what is made, the last where it is."""
     first = last = None
     for event in events:

@@ -41,13 +41,17 @@ def test_public_names_are_pinned() -> None:
         "TINY",
         "WorkspaceError",
         "__version__",
+        "extend",
         "generate",
         "inspect",
         "measure_drift",
         "plan",
+        "redo",
         "resume",
         "save_partial",
         "stream",
+        "stream_extend",
+        "stream_redo",
         "stream_resume",
     ]
     assert all(getattr(framepack, name) is not None for name in framepack.__all__)

@@ -68,6 +68,11 @@ class Section:
         """Every text that steers it, with its share."""
         return self.mixture or ((self.prompt, 1.0),)
 
+    @property
+    def segment_name(self) -> str:
+        """What its files are called in a run directory."""
+        return f"{self.index:06d}"
+
 
 class Plan(BaseModel):
     """What exactly will be computed; survives a round trip through JSON unchanged.

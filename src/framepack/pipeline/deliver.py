@@ -1,6 +1,7 @@
 """Join the segments into the video people asked for, with what is needed to repeat it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -24,24 +25,33 @@ from framepack.media.video import (
     read_frames,
     write_thumbnail,
 )
-from framepack.pipeline.workspace import RunState, Workspace
+from framepack.pipeline.run_state import RunState
+from framepack.pipeline.workspace import Workspace
 
 __all__ = ["deliver", "deliver_partial", "video_document", "write_video_thumbnail"]
 
 
-def deliver(workspace: Workspace, state: RunState, statistics: Statistics) -> int:
+def deliver(
+    workspace: Workspace, state: RunState, statistics: Statistics, *, device: str = "cpu"
+) -> int:
     """Write the finished video; return its number of frames.
 
     Segments in the video's own format are joined without encoding a frame again; of lossless
     ones the video, numbered pictures and raw frames are made. Each file appears complete or
     not at all.
 
+    Args:
+        workspace: the run's directory.
+        state: after the last section.
+        statistics: for the file.
+        device: where frames between frames are computed, if a network makes them.
+
     Raises:
         WorkspaceError: a segment is missing or damaged, or the disk is full.
     """
-    paths = workspace.in_play_order(state.segments)
-    _write_other_forms(workspace, paths)
-    return _join(workspace, paths, workspace.delivery.path, statistics)
+    made = _Made(workspace, workspace.in_play_order(state.segments), device)
+    _write_other_forms(made)
+    return _join(made, workspace.delivery.path, statistics)
 
 
 def deliver_partial(workspace: Workspace, output: Path) -> int:
@@ -66,7 +76,7 @@ def deliver_partial(workspace: Workspace, output: Path) -> int:
             segments += [seam] if seam is not None else []
         if not segments:
             return 0
-        return _join(workspace, workspace.in_play_order(segments), output, None)
+        return _join(_Made(workspace, workspace.in_play_order(segments)), output, None)
 
 
 def video_document(workspace: Workspace, statistics: Statistics | None) -> dict[str, Any]:
@@ -99,21 +109,58 @@ def write_video_thumbnail(workspace: Workspace, state: RunState) -> Path:
     return path
 
 
-def _join(
-    workspace: Workspace, paths: list[Path], output: Path, statistics: Statistics | None
-) -> int:
+@dataclass(frozen=True)
+class _Made:
+    """The segments of a run, and the frames that become of them.
+
+    Attributes:
+        workspace: the run's directory.
+        paths: segments in play order.
+        device: where frames between frames are computed, if a network makes them.
+    """
+
+    workspace: Workspace
+    paths: list[Path]
+    device: str = "cpu"
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames become of lossless segments."""
+        generated = sum(probe(path).num_frames for path in self.paths)
+        plan = self.workspace.plan
+        return min(num_interpolated(generated, plan.request.interpolate), plan.num_frames)
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """All frames of lossless segments in play order, each [H, W, 3] uint8 RGB.
+
+        With interpolation more than were generated; those past the end of the video are left
+        out.
+        """
+        request = self.workspace.plan.request
+        frames = interpolate_frames(
+            chain.from_iterable(read_frames(path) for path in self.paths),
+            request.interpolate,
+            request.interpolation,
+            rife_weights=request.rife_weights,
+            device=self.device,
+        )
+        return islice(frames, self.workspace.plan.num_frames)
+
+
+def _join(made: _Made, output: Path, statistics: Statistics | None) -> int:
     """Make the video of the segments; return the number of frames."""
+    workspace = made.workspace
     document = video_document(workspace, statistics) if workspace.delivery.embed else None
     title, description = _titles(workspace) if document is not None else ("", "")
     audio = workspace.delivery.outputs.audio
     if workspace.is_joined:
         return concat_segments(
-            paths, output, document, title=title, description=description, audio=audio
+            made.paths, output, document, title=title, description=description, audio=audio
         )
     if workspace.plan.request.codec != NO_VIDEO:
         plan = workspace.plan
         write_video(
-            _frames(workspace, paths),
+            made.frames(),
             output,
             width=plan.width,
             height=plan.height,
@@ -124,12 +171,12 @@ def _join(
             description=description,
             audio=audio,
         )
-    return _num_frames(workspace, paths)
+    return made.num_frames
 
 
-def _write_other_forms(workspace: Workspace, paths: list[Path]) -> None:
+def _write_other_forms(made: _Made) -> None:
     """Write raw frames and numbered pictures, where they are wanted."""
-    outputs, plan = workspace.delivery.outputs, workspace.plan
+    outputs, plan = made.workspace.delivery.outputs, made.workspace.plan
     if outputs.raw is not None:
         metadata = {
             "fps": plan.fps,
@@ -138,29 +185,12 @@ def _write_other_forms(workspace: Workspace, paths: list[Path]) -> None:
             "ext": outputs.video.suffix.lstrip("."),
             "interpolate": plan.request.interpolate if plan.request.interpolate > 1 else 0,
         }
-        shape = (_num_frames(workspace, paths), plan.height, plan.width)
-        write_raw_frames(_frames(workspace, paths), outputs.raw, shape=shape, metadata=metadata)
+        shape = (made.num_frames, plan.height, plan.width)
+        write_raw_frames(made.frames(), outputs.raw, shape=shape, metadata=metadata)
     if outputs.frames_dir is not None:
-        frames, stem = _frames(workspace, paths), outputs.video.stem
-        write_pictures(frames, outputs.frames_dir, stem, outputs.frames_suffix)
-
-
-def _num_frames(workspace: Workspace, paths: list[Path]) -> int:
-    """How many frames become of lossless segments."""
-    generated = sum(probe(path).num_frames for path in paths)
-    written = num_interpolated(generated, workspace.plan.request.interpolate)
-    return min(written, workspace.plan.num_frames)
-
-
-def _frames(workspace: Workspace, paths: list[Path]) -> Iterator[NDArray[np.uint8]]:
-    """All frames of lossless segments in play order, each [H, W, 3] uint8 RGB.
-
-    With interpolation more than were generated; those past the end of the video are left out.
-    """
-    request = workspace.plan.request
-    generated = chain.from_iterable(read_frames(path) for path in paths)
-    frames = interpolate_frames(generated, request.interpolate, request.interpolation)
-    return islice(frames, workspace.plan.num_frames)
+        write_pictures(
+            made.frames(), outputs.frames_dir, outputs.video.stem, outputs.frames_suffix
+        )
 
 
 def _titles(workspace: Workspace) -> tuple[str, str]:

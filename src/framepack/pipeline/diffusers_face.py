@@ -34,9 +34,10 @@ from framepack.models.spec import COMPONENTS, PRESETS, RECIPE_NAME, ModelSpec, r
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Pictures
+from framepack.pipeline.delivery import Delivery
 from framepack.pipeline.device import choose_dtype
 from framepack.pipeline.generate import generate
-from framepack.pipeline.workspace import Delivery, Workspace
+from framepack.pipeline.workspace import Workspace
 
 __all__ = ["FramePackPipeline", "FramePackPipelineOutput"]
 

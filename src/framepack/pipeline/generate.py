@@ -32,10 +32,12 @@ from framepack.pipeline.conditions import Conditions, encode_conditions
 from framepack.pipeline.decode import decode_section
 from framepack.pipeline.deliver import deliver, write_video_thumbnail
 from framepack.pipeline.denoise import denoise_section, section_noises
-from framepack.pipeline.history import LatentHistory, frames_to_keep
 from framepack.pipeline.preview import PreviewWriter
+from framepack.pipeline.run_state import RunState, Segment
 from framepack.pipeline.statistics import RunStatistics
-from framepack.pipeline.workspace import RunState, Segment, Workspace
+from framepack.pipeline.takes import first_state
+from framepack.pipeline.workspace import Workspace
+from framepack.weights.ifnet_files import rife_hashes
 from framepack.weights.lora_request import load_loras, lora_hashes
 
 __all__ = ["generate"]
@@ -76,7 +78,8 @@ def generate(
             if not isinstance(components, Components):
                 components = components()
             asked = plan.request.loras
-            workspace.bind({**components.hashes, **lora_hashes(asked)}, _made_with(components))
+            hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}
+            workspace.bind(hashes, _made_with(components))
             loras = load_loras(asked)
         with components.with_loras(loras):
             yield from _make(workspace, components, state, stats)
@@ -95,7 +98,8 @@ def _make(
             workspace.save_conditions(conditions)
 
     if state is None:
-        state = _before_first_section(plan, conditions)
+        with stats.stage("decode"):
+            state = first_state(workspace, components, conditions)
     run = _Run(workspace, components, conditions, stats)
     noises = section_noises(
         plan, _section_shape(plan, conditions), first_render_index=state.num_done
@@ -104,7 +108,7 @@ def _make(
         state = yield from run.render(section, state, noise)
 
     yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
-    yield _finish(workspace, state, stats)
+    yield _finish(workspace, state, stats, components.device)
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,9 @@ class _Run:
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
         with stats.stage("write"):
             segment = workspace.write_segment(
-                f"{section.index:06d}", settled.start_frame, settled.frames(plan.num_kept_frames)
+                section.segment_name, settled.start_frame, settled.frames(plan.num_kept_frames)
             )
+            workspace.save_latents(section, latents)
             stats.end_section(plan.request.num_inference_steps, _num_frames(segment))
             stats.note_memory(self.components.device)
             done = RunState(
@@ -196,17 +201,6 @@ def _made_with(components: Components) -> dict[str, str]:
     }
 
 
-def _before_first_section(plan: Plan, conditions: Conditions) -> RunState:
-    """A run with nothing rendered: zeros for history, ended by the start picture if forward."""
-    num_frames = frames_to_keep(plan.sections[0].indices, plan.latent_window_size)
-    history = LatentHistory.empty(
-        conditions.start_latent, num_frames=num_frames, grows_backward=plan.is_inverted
-    )
-    if not plan.is_inverted:
-        history = history.add(conditions.start_anchor)
-    return RunState(num_done=0, history=history, seam=None, segments=(), statistics={})
-
-
 def _section_shape(plan: Plan, conditions: Conditions) -> tuple[int, ...]:
     """[1, C, T, h, w] of one section's latents."""
     batch, channels, _, height, width = conditions.start_latent.shape
@@ -217,11 +211,13 @@ def _num_frames(segment: Segment | None) -> int:
     return segment.num_frames if segment is not None else 0
 
 
-def _finish(workspace: Workspace, state: RunState, stats: RunStatistics) -> Finished:
+def _finish(
+    workspace: Workspace, state: RunState, stats: RunStatistics, device: torch.device
+) -> Finished:
     """Join the segments and clear up."""
     plan, delivery = workspace.plan, workspace.delivery
     with stats.stage("write"):
-        num_frames = deliver(workspace, state, stats.summary())
+        num_frames = deliver(workspace, state, stats.summary(), device=str(device))
         thumbnail = write_video_thumbnail(workspace, state) if delivery.thumbnail else None
         if not delivery.keep_run:
             workspace.remove()

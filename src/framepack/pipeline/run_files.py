@@ -11,6 +11,7 @@ logger = logging.getLogger(__name__)
 _OWN = {
     ".": r"run\.json|conditions\.safetensors|state\.safetensors|preview\.webp|lock",
     "inputs": r"(start|end|section-\d+)\.png",
+    "latents": r"\d{6}\.safetensors",
     "segments": r"(\d{6}|seam)\.(mp4|mkv)",
 }
 # Half written by a killed process: ours, and what safetensors writes to first.

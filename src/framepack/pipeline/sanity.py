@@ -31,9 +31,11 @@ from framepack.media.outputs import Outputs
 from framepack.models.spec import PRESETS
 from framepack.pipeline.components import Components, load_components
 from framepack.pipeline.conditions import Pictures
+from framepack.pipeline.delivery import Delivery
 from framepack.pipeline.durable import load_tensors, save_tensors
 from framepack.pipeline.generate import generate
-from framepack.pipeline.workspace import Delivery, Segment, Workspace
+from framepack.pipeline.run_state import Segment
+from framepack.pipeline.workspace import Workspace
 
 __all__ = [
     "CASE_PATH",

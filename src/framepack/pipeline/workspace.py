@@ -4,6 +4,7 @@
     inputs/*.png             the fitted input pictures
     conditions.safetensors   what the encoders said
     state.safetensors        history, seam and list of segments after the last finished section
+    latents/*.safetensors    the latents of each finished section
     segments/*.mp4, *.mkv    final frames, in the video's own format or lossless
     preview.webp             the newest preview
     lock                     who is at work here
@@ -14,9 +15,8 @@ one step, so a run killed at any moment continues from its last finished section
 
 import json
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,98 +24,32 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
-from framepack.domain.plan import Plan
-from framepack.media.codecs import JOINED_SUFFIXES, LOSSLESS, NO_VIDEO, VideoFormat
+from framepack.domain.plan import Plan, Section
+from framepack.domain.portable import rename_section_pictures
+from framepack.domain.request import GenerationRequest
+from framepack.media.codecs import LOSSLESS, NO_VIDEO, VideoFormat
 from framepack.media.images import load_image
-from framepack.media.outputs import Outputs, format_of
+from framepack.media.outputs import format_of
 from framepack.media.writer import VideoWriter
 from framepack.pipeline.conditions import Conditions, Pictures
 from framepack.pipeline.decode import Seam
+from framepack.pipeline.delivery import Delivery, check_free_space
 from framepack.pipeline.durable import load_tensors, save_tensors, write_json
 from framepack.pipeline.history import LatentHistory
 from framepack.pipeline.run_files import delete_run_files, foreign_file
 from framepack.pipeline.run_lock import RunLock
+from framepack.pipeline.run_state import RunState, Segment
 from framepack.weights.hashing import sha256_file
 
-__all__ = ["Delivery", "RunState", "Segment", "Workspace"]
+__all__ = ["Workspace"]
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
 """Version of the directory's layout; a change makes older runs unreadable, with a message."""
-
-_BYTES_PER_PIXEL = 0.25  # generous for H.264 at crf 16; noise-like video needs most of it
-_LOSSLESS_BYTES_PER_PIXEL = 3  # FFV1 of noise; pictures take half as much
-_RESERVE_BYTES = 64e6
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What is to be left when a run is done.
-
-    Attributes:
-        outputs: the video file and the other forms of its frames.
-        embed: put request, hashes, statistics and input pictures into the video file.
-        thumbnail: write ``NAME.thumb.jpg`` beside the video.
-        keep_run: leave the run directory.
-    """
-
-    outputs: Outputs
-    embed: bool = True
-    thumbnail: bool = True
-    keep_run: bool = False
-
-    @property
-    def path(self) -> Path:
-        """The video file."""
-        return self.outputs.video
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values; paths become absolute."""
-        return {**vars(self), "outputs": self.outputs.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_dict` gave."""
-        return cls(**{**values, "outputs": Outputs.from_dict(values["outputs"])})
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One file of final frames.
-
-    Attributes:
-        name: file name in ``segments/``.
-        start_frame: place of its first frame in the video.
-        num_frames: frames in it, at least 1.
-        sha256: of the file.
-    """
-
-    name: str
-    start_frame: int
-    num_frames: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class RunState:
-    """A run between two sections.
-
-    Attributes:
-        num_done: finished sections, in render order.
-        history: latents that later sections look back on.
-        seam: frames that the next section will cross-fade with; None when there are none.
-        segments: the files of final frames, in render order.
-        statistics: running totals, ``RunStatistics.to_state()``.
-    """
-
-    num_done: int
-    history: LatentHistory
-    seam: Seam | None
-    segments: tuple[Segment, ...]
-    statistics: Mapping[str, Any]
 
 
 class Workspace:
@@ -153,7 +87,7 @@ class Workspace:
         check_free_space(plan, directory, delivery)
         _check_is_ours(directory)
         try:
-            for folder in ("segments", "inputs"):
+            for folder in ("segments", "inputs", "latents"):
                 (directory / folder).mkdir(parents=True, exist_ok=True)
             with RunLock(directory / "lock"):
                 if (directory / "run.json").exists():
@@ -169,6 +103,7 @@ class Workspace:
                     "delivery": delivery.to_dict(),
                     "components": None,
                     "made_with": None,
+                    "kept": None,
                 }
                 write_json(directory / "run.json", document)
         except OSError as error:
@@ -232,6 +167,31 @@ class Workspace:
         """Hashes of the weights that the run uses; empty before it has begun."""
         return dict(self._document["components"] or {})
 
+    @property
+    def kept(self) -> dict[str, Any] | None:
+        """What the run has from another one, as :meth:`keep` was told; None for nothing."""
+        kept: dict[str, Any] | None = self._document.get("kept")
+        return kept
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What was asked, naming the run's own copies of the pictures, which stay."""
+        inputs, asked = self.directory / "inputs", self.plan.request
+        number = len(asked.section_pictures)
+        renamed = rename_section_pictures(
+            asked, [inputs / f"section-{index}.png" for index in range(number)]
+        )
+        values = {name: getattr(renamed, name) for name in GenerationRequest.model_fields}
+        for name, file in (("image", "start.png"), ("end_image", "end.png")):
+            if values[name] is not None:
+                values[name] = inputs / file
+        return GenerationRequest.parse(**values)
+
+    def keep(self, kept: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+        """Record what a run that has not begun takes over, and the weights it was made with."""
+        self._document |= {"kept": dict(kept), "components": dict(hashes)}
+        write_json(self.directory / "run.json", self._document)
+
     def pictures(self) -> Pictures:
         """Return the fitted input pictures.
 
@@ -260,11 +220,13 @@ class Workspace:
             WorkspaceError: the weights are not those that the run began with.
         """
         recorded = self.component_hashes
-        if not recorded:
-            self._document |= {"components": dict(hashes), "made_with": dict(made_with)}
+        if self._document["made_with"] is None:
+            self._document |= {
+                "components": recorded or dict(hashes),
+                "made_with": dict(made_with),
+            }
             write_json(self.directory / "run.json", self._document)
-            return
-        changed = _differences(recorded, hashes)
+        changed = _differences(self.component_hashes, hashes)
         if changed:
             raise WorkspaceError(
                 f"the run in {self.directory} began with other weights: {', '.join(changed)} "
@@ -358,17 +320,38 @@ class Workspace:
             width=self.plan.width,
             height=self.plan.height,
             fps=self.plan.generated_fps,
-            video_format=self.video_format if self.is_joined else LOSSLESS,
+            video_format=self.segment_format,
         ) as writer:
             writer.write(first)
             for batch in batches:
                 writer.write(batch)
         return Segment(name, start_frame, writer.num_frames, sha256_file(path))
 
+    def latents_path(self, section: Section) -> Path:
+        """Where a section's latents are."""
+        return self.directory / "latents" / f"{section.segment_name}.safetensors"
+
+    def save_latents(self, section: Section, latents: Tensor) -> None:
+        """Store a section's latents [1, C, T, h, w], from which other runs can go on."""
+        save_tensors(self.latents_path(section), {"latents": latents}, {})
+
+    def load_latents(self, section: Section) -> Tensor:
+        """Return what :meth:`save_latents` stored, on the CPU.
+
+        Raises:
+            WorkspaceError: the file is missing or damaged.
+        """
+        return load_tensors(self.latents_path(section))[0]["latents"]
+
     def segment_path(self, name: str) -> Path:
         """Return where the segment of that name is."""
         suffix = ".mp4" if self.is_joined else ".mkv"
         return self.directory / "segments" / f"{name}{suffix}"
+
+    @property
+    def segment_format(self) -> VideoFormat:
+        """How segments are encoded."""
+        return self.video_format if self.is_joined else LOSSLESS
 
     @property
     def video_format(self) -> VideoFormat:
@@ -389,7 +372,7 @@ class Workspace:
 
         Else they are lossless, and everything that is wanted is made of them at the end.
         """
-        return _is_joined(self.plan, self.delivery)
+        return self.delivery.joins_segments(self.plan.request)
 
     def in_play_order(self, segments: Iterable[Segment]) -> list[Path]:
         """Return the files of segments in the order in which they are played."""
@@ -413,17 +396,6 @@ class Workspace:
             raise WorkspaceError(f"{path} is damaged (its checksum changed)")
 
 
-def _is_joined(plan: Plan, delivery: Delivery) -> bool:
-    request = plan.request
-    return (
-        request.codec in (None, "libx264")
-        and request.pixel_format in (None, "yuv420p")
-        and delivery.path.suffix.lower() in JOINED_SUFFIXES
-        and delivery.outputs.num_forms == 1
-        and request.interpolate <= 1
-    )
-
-
 def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
@@ -442,41 +414,3 @@ def _check_is_ours(directory: Path) -> None:
             f"run directory {directory} holds other files "
             f"({foreign.relative_to(directory)}); name a new directory"
         )
-
-
-def check_free_space(plan: Plan, directory: Path, delivery: Delivery) -> None:
-    """Refuse to begin a run that the disk cannot hold.
-
-    Raises:
-        WorkspaceError: says how much is free and how much may be needed.
-    """
-    pixels = plan.width * plan.height
-    video = plan.num_frames * pixels * _BYTES_PER_PIXEL
-    segments = video
-    if not _is_joined(plan, delivery):
-        segments = plan.num_kept_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
-        lossless = plan.num_frames * pixels * _LOSSLESS_BYTES_PER_PIXEL
-        video = lossless * delivery.outputs.num_forms
-    # A new state is written beside its predecessor; the fp32 seam is nearly all of it.
-    states = 2 * 4 * plan.latent_window_size * pixels * 3 * 4
-    output = delivery.path.absolute().parent
-    run_place, output_place = _existing(directory), _existing(output)
-    needed = {run_place: segments + states + _RESERVE_BYTES}
-    if output_place.stat().st_dev == run_place.stat().st_dev:
-        needed[run_place] += video
-    else:
-        needed[output_place] = video
-    for folder, size in needed.items():
-        free = shutil.disk_usage(folder).free
-        if free < size:
-            raise WorkspaceError(
-                f"the disk of {folder} has {free / 1e6:.0f} MB free, this video may need "
-                f"{size / 1e6:.0f} MB; free some space or choose another folder"
-            )
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder

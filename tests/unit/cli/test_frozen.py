@@ -50,6 +50,7 @@ REQUEST = {
     "--official-length",
     "--interpolate",
     "--interpolation",
+    "--rife-weights",
     "--codec",
     "--codec-options",
     "--pixel-format",
@@ -70,11 +71,14 @@ DELIVERY = {
     "--keep-run",
     "--keep-partial",
 }
+TAKE = {"RUN_DIR", "--prompt", "--output", "-o", "--run-dir", "--keep-partial"}
 FROZEN = {
     "framepack": {"--version"},
     "framepack generate": REQUEST | DELIVERY | MACHINE | TALK,
     "framepack plan": REQUEST | DELIVERY | MACHINE | TALK | {"--verbose", "-v"},
     "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | TALK,
+    "framepack redo": TAKE | {"--section", "--image", "--seed"} | MACHINE | TALK,
+    "framepack extend": TAKE | {"--by"} | MACHINE | TALK,
     "framepack inspect": {"VIDEO", "--json"},
     "framepack drift": {"VIDEO", "--sections", "--plot", "--json"},
     "framepack encode": {
@@ -117,6 +121,17 @@ FROZEN = {
         "--seed",
         "--minutes",
         "--stage",
+        "--quiet",
+        "-q",
+    },
+    "framepack train rife": {
+        "--run-dir",
+        "--output",
+        "-o",
+        "--device",
+        "--steps",
+        "--seed",
+        "--minutes",
         "--quiet",
         "-q",
     },

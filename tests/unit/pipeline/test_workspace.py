@@ -18,8 +18,10 @@ from framepack.media.writer import VideoWriter
 from framepack.models.encoders import PromptEmbeds
 from framepack.pipeline.conditions import Conditions, Pictures
 from framepack.pipeline.decode import Seam
+from framepack.pipeline.delivery import Delivery
 from framepack.pipeline.history import LatentHistory
-from framepack.pipeline.workspace import Delivery, RunState, Workspace
+from framepack.pipeline.run_state import RunState
+from framepack.pipeline.workspace import Workspace
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""``framepack redo``: one section of a run again, and what depends on it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepack.cli.options import (
+    Device,
+    DtypeName,
+    JsonFlag,
+    KeepPartial,
+    ModelsDir,
+    Output,
+    Quiet,
+    RunDir,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    directory: Annotated[
+        str,
+        typer.Argument(metavar="RUN_DIR", show_default=False, help="The directory of a kept run."),
+    ],
+    *,
+    section: Annotated[
+        int,
+        typer.Option(
+            "--section", metavar="N", show_default=False, help="0 is the first, -1 the last."
+        ),
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            show_default=False,
+            help="What happens in the section, as a section prompt says it; default: as it was.",
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="PATH",
+            show_default=False,
+            help="Picture that stands for the start picture in the section; default: as it was.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            show_default=False,
+            help="Seed of the section's noise; default: a fresh one if nothing else changes.",
+        ),
+    ] = None,
+    output: Output = None,
+    run_dir: RunDir = None,
+    keep_partial: KeepPartial = False,
+    device: Device = None,
+    dtype: DtypeName = None,
+    models_dir: ModelsDir = None,
+    as_json: JsonFlag = False,
+    quiet: Quiet = False,
+) -> int:
+    """Make one section of a run again, and the sections that were rendered after it.
+
+    The run stays as it is (keep runs with `generate --keep-run`). The new take has a run
+    directory of its own, from which further takes can be made.
+    """
+    from framepack.api import new_run_dir
+    from framepack.cli.asked import new_output
+    from framepack.cli.run import run
+    from framepack.domain.settings import Settings
+    from framepack.sequels import stream_redo
+
+    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    target = Path(output) if output is not None else new_output(settings)
+    take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
+    return run(
+        lambda: stream_redo(
+            directory,
+            section=section,
+            output=target,
+            prompt=prompt,
+            image=image,
+            seed=seed,
+            take_dir=take_dir,
+            settings=settings,
+        ),
+        take_dir,
+        keep_partial=keep_partial,
+        as_json=as_json,
+        quiet=quiet,
+    )
