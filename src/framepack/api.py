@@ -190,11 +190,13 @@ def begin(
         locate_all(spec, settings)
     # What takes no torch, whose import takes seconds, is checked before this line.
     from framepack.pipeline.enhance import enhance
+    from framepack.pipeline.vae import check_vae
     from framepack.pipeline.workspace import Workspace
     from framepack.weights.ifnet_files import check_rife
     from framepack.weights.lora_request import check_loras
 
     check_loras(decided.request.loras, spec, settings)
+    check_vae(decided.request, spec, settings, components)
     check_rife(decided.request)
     pictures = _load_pictures(decided)
     decided = enhance(decided, pictures, settings)
@@ -207,7 +209,7 @@ def begin(
         except FramePackError:
             workspace.remove()
             raise
-    return _events(workspace, load, is_new=True)
+    return _events(workspace, load, settings, is_new=True)
 
 
 def resume(
@@ -243,6 +245,7 @@ def stream_resume(
     components: "Components | None" = None,
 ) -> Iterator[Event]:
     """Finish a stopped run while telling what happens; see :func:`resume` and :func:`stream`."""
+    from framepack.pipeline.vae import check_vae
     from framepack.pipeline.workspace import Workspace
     from framepack.weights.locate import locate_all
 
@@ -252,8 +255,9 @@ def stream_resume(
     spec = resolve_spec(workspace.plan.model, workspace.plan.variant)
     if components is None:
         locate_all(spec, settings)
+    check_vae(workspace.plan.request, spec, settings, components)
     load = _loader(spec, settings, components, encode=not workspace.has_progress)
-    return _events(workspace, load, is_new=False)
+    return _events(workspace, load, settings, is_new=False)
 
 
 def save_partial(run_dir: StrPath, output: StrPath | None = None) -> int:
@@ -338,6 +342,7 @@ def _plan(
     ask_torch: bool = False,
     allow_empty: bool = False,
 ) -> tuple[Plan, ModelSpec]:
+    request = request.model_copy(update={"vae": request.vae or settings.vae})
     spec, line = find_model(request, settings, ask_torch=ask_torch)
     decided = decide(request, spec, allow_empty=allow_empty)
     return _with_notes(decided, line), spec
@@ -360,11 +365,13 @@ def decide_with_outputs(
     from framepack.media.outputs import check_encoding, settle_codec
     from framepack.media.worded import check_enhancer, worded
     from framepack.weights.lora_paths import find_loras
+    from framepack.weights.vae_request import settle_vae
 
     said, prompt_line = worded(request, settings)
     check_enhancer(said.enhance, settings)
     settled, line = settle_codec(said, video)
     settled = settled.model_copy(update={"loras": find_loras(settled.loras, settings)})
+    settled, vae_line = settle_vae(settled, settings)
     weights = settled.rife_weights or settings.rife_weights
     if settled.uses_rife and weights is not None:
         settled = settled.model_copy(update={"rife_weights": weights.absolute()})
@@ -372,7 +379,7 @@ def decide_with_outputs(
     check_encoding(
         decided.request, video, width=decided.width, height=decided.height, fps=decided.fps
     )
-    for note in (prompt_line, line):
+    for note in (prompt_line, vae_line, line):
         decided = _with_notes(decided, note, at_end=True)
     return decided, spec
 
@@ -454,12 +461,16 @@ def new_run_dir(settings: Settings, output: Path) -> Path:
 
 
 def _events(
-    workspace: "Workspace", load: "Callable[[], Components]", *, is_new: bool
+    workspace: "Workspace",
+    load: "Callable[[], Components]",
+    settings: Settings,
+    *,
+    is_new: bool,
 ) -> Iterator[Event]:
     from framepack.pipeline.generate import generate as run
 
     try:
-        yield from run(workspace.plan, load, workspace)
+        yield from run(workspace.plan, load, workspace, settings)
     except (FramePackError, RuntimeError, OSError, MemoryError):
         if is_new and not workspace.has_progress:
             workspace.remove()

@@ -31,6 +31,7 @@ from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
 from framepack.models.spec import COMPONENTS, ModelSpec
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.component_files import check_widths, load_network, load_processor
+from framepack.pipeline.decoding_tile import decoding_tile
 from framepack.pipeline.device import (
     DeviceMemoryError,
     choose_device,
@@ -110,6 +111,7 @@ class Components:
         self._slots = {group: _Slot({}) for group in _GROUPS}
         self._processors: dict[str, Any] = {}
         self._decoder: tuple[int | None, StreamingDecoder] | None = None
+        self._other_decoder: Callable[[Tensor], Tensor] | None = None
         self._clock = 0
         self._loras: tuple[tuple[LoraFile, float], ...] = ()
         self._merged: MergedLoras | None = None
@@ -256,14 +258,31 @@ class Components:
         """Decode the next window of a video, [1, C, T, h, w] to [1, 3, 4*T - 3, H, W] fp32.
 
         Tiles that the window before decoded already are reused. Frames too large for the
-        device are decoded in spatial tiles; that depends on its memory in all, not on what is
-        free, so that a resumed run decides as the first one did.
+        device are decoded in spatial tiles; see ``decoding_tile``. Inside :meth:`with_decoder`
+        another decoder does it.
         """
-        tile_px, working_bytes = self._decoding_plan(latents)
+        if self._other_decoder is not None:
+            return self._other_decoder(latents)
+        config, dtype = self.vae.config, self._dtypes["vae"]
+        tile_px, working_bytes = decoding_tile(latents, config, dtype, self.device)
         vae: AutoencoderKLHunyuanVideo = self._network("vae", working_bytes)
         if self._decoder is None or self._decoder[0] != tile_px:
             self._decoder = tile_px, StreamingDecoder(vae, spatial_tile_px=tile_px)
         return self._decoder[1].decode(latents)
+
+    @contextmanager
+    def with_decoder(self, decode: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Have :meth:`decode` done by another function inside the block, or by this as ever."""
+        self._other_decoder = decode if decode != self.decode else None
+        try:
+            yield
+        finally:
+            self._other_decoder = None
+
+    def make_working_room(self, num_bytes: int) -> None:
+        """Have so much of the device free if possible, for work beside the networks."""
+        if not self._are_placed:
+            self._evict_for("", num_bytes)
 
     @contextmanager
     def with_loras(self, loras: Sequence[tuple[LoraFile, float]]) -> Iterator[None]:

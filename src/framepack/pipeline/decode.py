@@ -91,6 +91,10 @@ def decode_section(
 ) -> SettledFrames:
     """Decode one section, blend it with the seam and settle what is final.
 
+    The tiny VAE sees the past alone. So of frames that two windows share, those of the window
+    that began earlier are taken as they are, and nothing is blended: with sections of 8 latents
+    and more they are, bit for bit, those of the whole video decoded at once.
+
     Args:
         plan: the plan the section belongs to.
         section: the section whose latents were just added to ``history``.
@@ -106,6 +110,8 @@ def decode_section(
     overlap = overlap_frames(plan.latent_window_size, stride=TEMPORAL_STRIDE)
     if seam is None:
         joined = current
+    elif plan.request.vae == "tiny":
+        joined = current if plan.is_inverted else _continued(seam.pixels, current, overlap)
     elif plan.is_inverted:
         joined = blend(current, seam.pixels, overlap)
     else:
@@ -146,6 +152,11 @@ def blend(before: Tensor, after: Tensor, overlap: int) -> Tensor:
     head, tail = before[:, :, :-overlap], before[:, :, -overlap:]
     mixed = weights * tail + (1 - weights) * after[:, :, :overlap]
     return torch.cat([head, mixed, after[:, :, overlap:]], dim=2)
+
+
+def _continued(before: Tensor, after: Tensor, overlap: int) -> Tensor:
+    """Both clips [1, 3, F, H, W], with what they share from the first."""
+    return torch.cat([before, after[:, :, overlap:]], dim=2)
 
 
 def settle(plan: Plan, section: Section, joined: Tensor) -> SettledFrames:

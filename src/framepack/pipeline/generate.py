@@ -27,6 +27,7 @@ from framepack.domain.events import (
     StepDone,
 )
 from framepack.domain.plan import Plan, Section
+from framepack.domain.settings import Settings
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions, encode_conditions
 from framepack.pipeline.decode import decode_section
@@ -36,6 +37,7 @@ from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.run_state import RunState, Segment
 from framepack.pipeline.statistics import RunStatistics
 from framepack.pipeline.takes import first_state
+from framepack.pipeline.vae import open_decoder
 from framepack.pipeline.workspace import Workspace
 from framepack.weights.ifnet_files import rife_hashes
 from framepack.weights.lora_request import load_loras, lora_hashes
@@ -47,7 +49,10 @@ logger = logging.getLogger(__name__)
 
 @torch.inference_mode()
 def generate(
-    plan: Plan, components: Components | Callable[[], Components], workspace: Workspace
+    plan: Plan,
+    components: Components | Callable[[], Components],
+    workspace: Workspace,
+    settings: Settings | None = None,
 ) -> Iterator[Event]:
     """Make the video of a plan, or go on where an earlier process stopped.
 
@@ -59,6 +64,7 @@ def generate(
         plan: the workspace's plan.
         components: the networks, or a function that loads them once the plan is announced.
         workspace: the run directory; locked while events are pulled.
+        settings: say where a remote VAE is; read from file and environment when None.
 
     Yields:
         Planned; StageStarted for load and encode; for each section StageStarted for denoise,
@@ -78,10 +84,11 @@ def generate(
             if not isinstance(components, Components):
                 components = components()
             asked = plan.request.loras
+            decoder = open_decoder(plan.request, components, settings)
             hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}
-            workspace.bind(hashes, _made_with(components))
+            workspace.bind({**hashes, **decoder.hashes}, _made_with(components))
             loras = load_loras(asked)
-        with components.with_loras(loras):
+        with components.with_loras(loras), components.with_decoder(decoder.decode):
             yield from _make(workspace, components, state, stats)
 
 

@@ -1,0 +1,42 @@
+"""How much of a frame the model's own VAE decodes at once, by what the device holds."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framepack.pipeline.device import memory_bytes
+
+__all__ = ["decoding_tile"]
+
+_DEVICE_SHARE = 0.6  # of the device's memory, for the activations of one decoded tile
+_LIVE_ACTIVATIONS = 4  # of the decoder's largest, at its peak
+_TILE_FRAMES = 17
+_SMALLEST_PX, _STEP_PX = 128, 64
+
+
+def decoding_tile(
+    latents: Tensor, config: Any, dtype: torch.dtype, device: torch.device
+) -> tuple[int | None, int]:
+    """Side of the spatial tiles in px, None for whole frames, and the bytes to decode one.
+
+    It depends on the device's memory in all, not on what is free, so a resumed run decides as
+    the first one did.
+
+    Args:
+        latents: [1, C, T, h, w].
+        config: of the VAE.
+        dtype: number format of the VAE.
+        device: where it decodes.
+    """
+    stride = config.spatial_compression_ratio
+    height, width = latents.shape[3] * stride, latents.shape[4] * stride
+    channels = max(config.block_out_channels[:2])
+    per_pixel = _TILE_FRAMES * channels * dtype.itemsize * _LIVE_ACTIVATIONS
+    _, total = memory_bytes(device)
+    budget = int(total * _DEVICE_SHARE)
+    if height * width * per_pixel <= budget:
+        return None, height * width * per_pixel
+    side = int((budget / per_pixel) ** 0.5) // _STEP_PX * _STEP_PX
+    side = max(side, _SMALLEST_PX)
+    return side, side * side * per_pixel
