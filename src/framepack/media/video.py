@@ -4,6 +4,7 @@ Shape letters (docs/notation.md): T frames, H W size in pixels.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
     "read_frames",
     "read_metadata",
     "read_pictures",
+    "read_timed_frames",
     "write_animation",
     "write_thumbnail",
 ]
@@ -100,20 +102,14 @@ def probe(path: StrPath) -> VideoInfo:
 
 def _probe_animation(path: StrPath) -> VideoInfo:
     """What Pillow finds in a repeating picture, whose frames each have a time of their own."""
-    try:
-        with Image.open(check_readable(path, "video")) as picture:
-            durations_ms = []
-            for index in range(getattr(picture, "n_frames", 1)):
-                picture.seek(index)
-                picture.load()  # WebP tells the time of a frame only then
-                durations_ms.append(float(picture.info.get("duration", 0)))
-            codec = (picture.format or "").lower()
-            size = picture.size
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InvalidRequest(
-            f"{shown(path)} cannot be read as a video ({error}); the file is damaged or of "
-            "another kind"
-        ) from error
+    with _opened_animation(path) as picture:
+        durations_ms = []
+        for index in range(getattr(picture, "n_frames", 1)):
+            picture.seek(index)
+            picture.load()  # WebP tells the time of a frame only then
+            durations_ms.append(float(picture.info.get("duration", 0)))
+        codec = (picture.format or "").lower()
+        size = picture.size
     if not sum(durations_ms):
         raise InvalidRequest(f"{shown(path)} has no frame rate; give a video with several frames")
     duration_s = sum(durations_ms) / 1000
@@ -121,19 +117,54 @@ def _probe_animation(path: StrPath) -> VideoInfo:
     return VideoInfo(*size, fps, len(durations_ms), duration_s, codec, "rgb24")
 
 
+@contextmanager
+def _opened_animation(path: StrPath) -> Iterator[Image.Image]:
+    """Open a repeating picture; Pillow's errors inside the block become ours."""
+    try:
+        with Image.open(check_readable(path, "video")) as picture:
+            yield picture
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InvalidRequest(
+            f"{shown(path)} cannot be read as a video ({error}); the file is damaged or of "
+            "another kind"
+        ) from error
+
+
 def read_frames(path: StrPath) -> Iterator[npt.NDArray[np.uint8]]:
     """Decode a video frame by frame; one frame is in memory at a time.
 
     Yields:
-        [H, W, 3], uint8, RGB, in play order.
+        [H, W, 3], uint8, RGB, in play order, turned as the file says.
 
     Raises:
         InvalidRequest: missing, damaged, or no video.
     """
+    return (frame for _, frame in read_timed_frames(path))
+
+
+def read_timed_frames(path: StrPath) -> Iterator[tuple[Fraction, npt.NDArray[np.uint8]]]:
+    """The same, each frame with the second at which it is shown; the first is at 0."""
+    if Path(path).suffix.lower() in ANIMATIONS:
+        yield from _animation_frames(path)
+        return
     with open_video(path) as (container, stream):
         to_rgb = VideoReformatter()
-        for frame in container.decode(stream):
-            yield _rgb(frame, to_rgb)
+        tick, fps = _time_base(stream), stream.average_rate or stream.guessed_rate or Fraction(30)
+        start = None
+        for index, frame in enumerate(container.decode(stream)):
+            time = index / fps if frame.pts is None else frame.pts * tick
+            start = time if start is None else start
+            yield time - start, _rgb(frame, to_rgb)
+
+
+def _animation_frames(path: StrPath) -> Iterator[tuple[Fraction, npt.NDArray[np.uint8]]]:
+    with _opened_animation(path) as picture:
+        time = Fraction(0)
+        for index in range(getattr(picture, "n_frames", 1)):
+            picture.seek(index)
+            frame = np.asarray(picture.convert("RGB"))
+            yield time, frame
+            time += Fraction(picture.info.get("duration", 0)) / 1000
 
 
 def read_frame(path: StrPath, index: int) -> npt.NDArray[np.uint8]:
@@ -184,4 +215,6 @@ def _time_base(stream: VideoStream) -> Fraction:
 
 def _rgb(frame: av.VideoFrame, to_rgb: VideoReformatter) -> npt.NDArray[np.uint8]:
     picture = to_rgb.reformat(frame, format="rgb24", interpolation=_SCALER)
-    return np.asarray(picture.to_ndarray(), dtype=np.uint8)
+    pixels = np.asarray(picture.to_ndarray(), dtype=np.uint8)
+    turns = round(frame.rotation / 90) % 4  # telephones write how they were held
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

@@ -6,10 +6,17 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from framepack.domain.errors import InvalidRequest
 from framepack.media.segments import concat_segments
-from framepack.media.video import VideoInfo, probe, read_frame, read_frames
+from framepack.media.video import (
+    VideoInfo,
+    probe,
+    read_frame,
+    read_frames,
+    read_timed_frames,
+)
 
 
 def test_probe_tells_what_was_written(write_video):
@@ -99,3 +106,36 @@ def test_reading_holds_one_frame_at_a_time(write_video):
     finally:
         tracemalloc.stop()
     assert peak < 5 * 256 * 256 * 3
+
+
+def test_frames_come_with_their_times(write_video):
+    times = [time for time, _ in read_timed_frames(write_video(num_frames=6, fps=25))]
+    assert times == [Fraction(index, 25) for index in range(6)]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_frames_of_repeating_pictures_are_read_as_they_are_timed(folder, waves, suffix):
+    frames = [Image.fromarray(frame) for frame in waves(3)]
+    path = folder / f"loop{suffix}"
+    options = {"lossless": True} if suffix == ".webp" else {}
+    durations = [100, 300, 100]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, **options)
+    found = list(read_timed_frames(path))
+    assert [float(time) for time, _ in found] == pytest.approx([0, 0.1, 0.4])
+    if suffix == ".webp":
+        assert np.array_equal(np.stack([frame for _, frame in found]), waves(3))
+
+
+def test_frames_are_turned_as_the_file_says(folder, write_video):
+    path = write_video(num_frames=2)
+    upright = next(read_frames(path))
+    one, quarter = (1).to_bytes(2, "big") + bytes(2), b"\xff\xff" + bytes(2)
+    last = b"\x40" + bytes(3)
+    plain = one + bytes(12) + one + bytes(12) + last
+    turned = bytes(4) + one + bytes(4) + quarter + bytes(16) + last  # by 90 degrees clockwise
+    data = path.read_bytes()
+    at = data.index(b"tkhd")
+    assert data[at : at + 100].count(plain) == 1
+    path.write_bytes(data[:at] + data[at:].replace(plain, turned, 1))
+    assert np.array_equal(next(read_frames(path)), np.rot90(upright, -1))
+    assert np.array_equal(read_frame(path, 0), np.rot90(upright, -1))
