@@ -79,6 +79,7 @@ _PANELS = {
     _FILE: (
         "interpolate",
         "interpolation",
+        "rife_weights",
         "codec",
         "codec_options",
         "pixel_format",

@@ -23,7 +23,7 @@ Solver = Literal["unipc", "euler"]
 Enhancer = Literal["off", "template", "endpoint", "local"]
 Vae = Literal["full", "tiny", "remote"]
 """Who turns latents into frames: the model's own VAE, a small network, or one at an endpoint."""
-Interpolation = Literal["minterpolate", "blend"]
+Interpolation = Literal["rife", "minterpolate", "blend"]
 X264Preset = Literal[
     "ultrafast",
     "superfast",

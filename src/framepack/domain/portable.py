@@ -36,7 +36,8 @@ def without_folders(plan: Plan) -> Plan:
     request = plan.request
     renamed = rename_section_pictures(request, _file_names(request.section_pictures))
     names = dict(zip(request.section_pictures, renamed.section_pictures, strict=True))
-    start, end, vae = request.image, request.end_image, request.vae_weights
+    start, end = request.image, request.end_image
+    vae, rife = request.vae_weights, request.rife_weights
     loras = (lora.model_copy(update={"path": Path(lora.path.name)}) for lora in request.loras)
     named = renamed.model_copy(
         update={
@@ -45,6 +46,7 @@ def without_folders(plan: Plan) -> Plan:
             "loras": tuple(loras),
             "section_loras": tuple(map(_with_names, renamed.section_loras)),
             "vae_weights": Path(vae.name) if vae is not None else None,
+            "rife_weights": Path(rife.name) if rife is not None else None,
         }
     )
     sections = tuple(

@@ -4,6 +4,7 @@ Every field carries a title, a description with unit, limits and default, and in
 command line option, so labels, help texts and forms are generated from here and nowhere else.
 """
 
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
@@ -237,7 +238,16 @@ class GenerationRequest(SectionFields):
         "How frames are made between frames.",
         title="Interpolation method",
         option="--interpolation",
-        rule="minterpolate, which follows the motion, or blend, which cross-fades",
+        rule="rife, a network that follows the motion, minterpolate, which moves blocks along it, "
+        "or blend, which cross-fades",
+    )
+    rife_weights: Path | None = described(
+        None,
+        "Weights for RIFE in the layout of version 4.5 to 4.18.",
+        title="RIFE's weights",
+        option="--rife-weights",
+        rule="the path of a .safetensors, .pkl or .pth file",
+        unset="the settings' rife_weights, the small ones in the package unless set",
     )
     codec: str | None = described(
         None,
@@ -318,6 +328,11 @@ class GenerationRequest(SectionFields):
         """Whether there is a prompt or a picture to make a video of."""
         said = self.prompt.strip() or any(cue.prompt for cue in self.section_prompts)
         return bool(said or self.image or self.end_image)
+
+    @property
+    def uses_rife(self) -> bool:
+        """Whether frames are made by RIFE."""
+        return self.interpolate > 1 and self.interpolation == "rife"
 
     def require_subject(self) -> None:
         """Refuse a request that says nothing.

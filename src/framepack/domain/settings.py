@@ -140,6 +140,12 @@ class Settings(BaseSettings):
         title="Tiny VAE's weights",
         description="Weights of the tiny VAE in the TAEHV layout, .safetensors or .pth.",
     )
+    rife_weights: Path | None = Field(
+        None,
+        title="RIFE's weights",
+        description="Weights for interpolation by RIFE 4.5 to 4.18, .safetensors, .pkl or .pth, "
+        "in place of the small ones in the package.",
+    )
     remote_vae_url: str | None = Field(
         None,
         title="Remote VAE's endpoint",
@@ -196,6 +202,7 @@ class Settings(BaseSettings):
         "styles_file",
         "wildcards_dir",
         "tiny_vae",
+        "rife_weights",
         "hf_home",
         "hf_hub_cache",
     )

@@ -134,7 +134,9 @@ class Subject(BaseModel):
     def _loras_in_any_form(cls, value: object) -> object:
         return read_loras(value)
 
-    @field_validator("image", "end_image", "vae_weights", mode="before")
+    @field_validator(
+        "image", "end_image", "vae_weights", "rife_weights", mode="before", check_fields=False
+    )
     @classmethod
     def _path_is_not_empty(cls, value: object) -> object:
         # Path("") is the current folder, so an empty form field would name a folder.

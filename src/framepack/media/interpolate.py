@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -30,7 +31,12 @@ def num_interpolated(num_frames: int, factor: int) -> int:
 
 
 def interpolate_frames(
-    frames: Iterable[Frame], factor: int, method: Interpolation
+    frames: Iterable[Frame],
+    factor: int,
+    method: Interpolation,
+    *,
+    rife_weights: Path | None = None,
+    device: str = "cpu",
 ) -> Iterator[Frame]:
     """Yield every frame, and after each but the last ``factor - 1`` new ones.
 
@@ -40,6 +46,11 @@ def interpolate_frames(
         frames: each [H, W, 3], uint8, RGB, in play order.
         factor: frames that become of one; 0 and 1 change nothing.
         method: how those between are made.
+        rife_weights: a file with weights for ``rife``; None for the package's own.
+        device: torch device that ``rife`` computes on.
+
+    Raises:
+        InvalidRequest: the weights cannot be used.
     """
     if factor <= 1:
         yield from frames
@@ -49,7 +60,14 @@ def interpolate_frames(
     if first is None:
         return
     yield first
-    for between, frame in _METHODS[method](chain([first], given), factor):
+    whole = chain([first], given)
+    if method == "rife":
+        from framepack.media.rife import rife_steps  # torch, which the other methods do without
+
+        steps = rife_steps(whole, factor, weights=rife_weights, device=device)
+    else:
+        steps = _METHODS[method](whole, factor)
+    for between, frame in steps:
         yield from between
         yield frame
 
@@ -128,7 +146,7 @@ def _pulled(graph: Graph, factor: int) -> Iterator[tuple[int, Frame]]:
         yield round(frame.pts * frame.time_base * factor), np.asarray(rgb, dtype=np.uint8)
 
 
-_METHODS: dict[Interpolation, Callable[[Iterable[Frame], int], Iterator[Step]]] = {
+_METHODS: dict[str, Callable[[Iterable[Frame], int], Iterator[Step]]] = {
     "minterpolate": _minterpolate,
     "blend": _blend,
 }

@@ -188,9 +188,7 @@ def _write_other_forms(made: _Made) -> None:
         shape = (made.num_frames, plan.height, plan.width)
         write_raw_frames(made.frames(), outputs.raw, shape=shape, metadata=metadata)
     if outputs.frames_dir is not None:
-        write_pictures(
-            made.frames(), outputs.frames_dir, outputs.video.stem, outputs.frames_suffix
-        )
+        write_pictures(made.frames(), outputs.frames_dir, outputs.video.stem, outputs.frames_suffix)
 
 
 def _titles(workspace: Workspace) -> tuple[str, str]:

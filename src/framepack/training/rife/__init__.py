@@ -1,0 +1,1 @@
+"""Training of the small IFNet that ships in the package: clips, recipe, measurement."""

@@ -1,0 +1,122 @@
+"""Training of the small IFNet: exact motion, losses that teach, runs that go on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from framepack.domain.errors import InvalidRequest
+from framepack.models.ifnet import Step, warp
+from framepack.training.rife import recipe
+from framepack.training.rife.clips import Motion, draw_clips
+from framepack.training.rife.measure import true_clips
+from framepack.training.rife.trainer import RifeTrainer, loss_of
+from framepack.training.tiny.data import PictureBank, seeded
+from framepack.weights.ifnet_files import load_ifnet
+
+FEW: dict[str, Any] = {"steps": 2, "num_pictures": 2, "num_measured": 0, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def bank() -> PictureBank:
+    return PictureBank(0, 4)
+
+
+def test_content_at_rest_and_in_motion_are_inverse() -> None:
+    motion = Motion((3.0, -2.0), (5.0, 1.0), angle=0.3, growth=0.2)
+    places = torch.randn(1, 4, 5, 2) * 10
+    rest = motion.at_rest(places, torch.tensor([0.7]))
+    assert torch.allclose(motion.at(rest, 0.7), places, atol=1e-4)
+    assert torch.allclose(motion.at(places, 0.0), places, atol=1e-5)
+
+
+def test_a_shift_to_the_right_comes_from_the_left() -> None:
+    motion = Motion(shift=(6.0, 0.0))
+    places = torch.zeros(1, 1, 1, 2)
+    assert motion.at_rest(places, torch.tensor([0.5]))[0, 0, 0].tolist() == [-3.0, 0.0]
+
+
+def test_the_flow_leads_from_the_middle_to_both_ends(bank: PictureBank) -> None:
+    """Most pixels are seen in both frames, and there the moved frames are the true one."""
+    clips = draw_clips(bank, np.random.default_rng(5), 24, 64)
+    moving = clips.flow.abs().amax(dim=(1, 2, 3)) > 1  # dissolves have no flow
+    assert moving.sum() > 8
+    middle, flow = clips.middle[moving], clips.flow[moving]
+    for end, part in ((clips.first, flow[:, :2]), (clips.last, flow[:, 2:])):
+        error = (warp(end[moving], part) - middle).abs()
+        assert error.median() < 0.004
+        assert error.mean() < (end[moving] - middle).abs().mean() / 3
+
+
+def test_clips_follow_from_the_generator_alone(bank: PictureBank) -> None:
+    one, other = (draw_clips(bank, seeded(1, "x"), 3, 32) for _ in range(2))
+    assert torch.equal(one.middle, other.middle)
+    assert torch.equal(one.flow, other.flow)
+    assert 0 <= float(one.middle.min()) <= float(one.middle.max()) <= 1
+
+
+def test_the_true_frame_and_flow_have_no_loss(bank: PictureBank) -> None:
+    clips = draw_clips(bank, seeded(2, "x"), 2, 32)
+    mask = torch.zeros(2, 1, 32, 32)
+    perfect = Step(clips.middle, clips.flow, mask)
+    wrong = Step(clips.first, clips.flow, mask)
+    assert float(loss_of([perfect] * 4, clips)) == 0
+    early = float(loss_of([wrong, perfect, perfect, perfect], clips))
+    late = float(loss_of([perfect, perfect, perfect, wrong], clips))
+    assert 0 < early < late
+
+
+def test_training_goes_on_as_if_never_stopped(tmp_path: Path, bank: PictureBank) -> None:
+    def trainer(name: str) -> RifeTrainer:
+        return RifeTrainer(tmp_path / name, num_steps=4, bank=bank, seed=3)
+
+    def go(trained: RifeTrainer, until: int) -> None:
+        while trained.run.step < until:
+            trained.train_step(trained.run.step)
+            trained.run.step += 1
+        trained.run.save()
+
+    whole = trainer("whole")
+    go(whole, 4)
+    go(trainer("stopped"), 2)
+    resumed = trainer("stopped")
+    assert resumed.run.step == 2
+    go(resumed, 4)
+    for key, tensor in whole.net.state_dict().items():
+        assert torch.equal(tensor, resumed.net.state_dict()[key])
+
+
+def test_the_recipe_leaves_weights_that_load(tmp_path: Path) -> None:
+    rows: list[str] = []
+    assert recipe.train(tmp_path / "run", on_log=lambda stage, row: rows.append(stage), **FEW)
+    folder = tmp_path / "run" / "model"
+    network = load_ifnet(folder / recipe.WEIGHTS_NAME)
+    assert json.loads((folder / "config.json").read_text())["widths"] == list(network.config.widths)
+    assert (folder / recipe.WEIGHTS_NAME).stat().st_size < 4e6
+    assert not (folder / "figures.json").exists()
+
+
+def test_a_training_that_ran_out_of_time_writes_no_weights(tmp_path: Path) -> None:
+    assert not recipe.train(tmp_path / "run", minutes=0, **FEW)
+    assert not (tmp_path / "run" / "model").exists()
+    assert recipe.train(tmp_path / "run", **FEW)
+
+
+def test_other_settings_in_the_same_directory_are_refused(tmp_path: Path) -> None:
+    recipe.train(tmp_path / "run", minutes=0, **FEW)
+    with pytest.raises(InvalidRequest, match="was begun with seed 0, now it is 1"):
+        recipe.train(tmp_path / "run", seed=1, **FEW)
+
+
+def test_held_out_clips_show_every_motion_at_every_speed() -> None:
+    kinds = [kind for kind, clip in true_clips(1000, 1, 2)]
+    names = {kind.split()[0] for kind in kinds}
+    assert names == {"pan", "zoom", "rotate", "sprite"}
+    assert {kind for kind in kinds if kind.startswith("pan")} == {
+        "pan 1.5 px",
+        "pan 4.5 px",
+        "pan 9 px",
+    }
