@@ -132,6 +132,12 @@ class Plan(BaseModel):
         return self.fps / max(self.request.interpolate, 1)
 
     @property
+    def lora_weights(self) -> tuple[tuple[float, ...], ...]:
+        """Weights that the request's LoRAs have in sections, each once, in rendering order."""
+        own = tuple(lora.weight for lora in self.request.loras)
+        return tuple(dict.fromkeys(section.loras or own for section in self.sections))
+
+    @property
     def is_inverted(self) -> bool:
         """Whether the end is rendered first (inverted anti-drifting sampling)."""
         return self.variant == "bi-directional"

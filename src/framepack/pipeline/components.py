@@ -38,6 +38,7 @@ from framepack.pipeline.device import (
     choose_dtype,
     memory_bytes,
 )
+from framepack.pipeline.run_loras import RunLoras
 from framepack.weights.checkpoint import (
     find_weight_files,
     locate_all,
@@ -45,7 +46,7 @@ from framepack.weights.checkpoint import (
 )
 from framepack.weights.hashing import HashCache, hash_folder
 from framepack.weights.locate import read_json
-from framepack.weights.lora import LoraFile, MergedLoras, apply_loras
+from framepack.weights.lora import LoraFile
 
 __all__ = ["Components", "LoadProgress", "load_components"]
 
@@ -113,8 +114,7 @@ class Components:
         self._decoder: tuple[int | None, StreamingDecoder] | None = None
         self._other_decoder: Callable[[Tensor], Tensor] | None = None
         self._clock = 0
-        self._loras: tuple[tuple[LoraFile, float], ...] = ()
-        self._merged: MergedLoras | None = None
+        self._loras = RunLoras()
         self._are_placed = False
 
     @classmethod
@@ -285,7 +285,9 @@ class Components:
             self._evict_for("", num_bytes)
 
     @contextmanager
-    def with_loras(self, loras: Sequence[tuple[LoraFile, float]]) -> Iterator[None]:
+    def with_loras(
+        self, loras: Sequence[tuple[LoraFile, float]], *, are_weighed: bool = False
+    ) -> Iterator[None]:
         """Have LoRAs merged into the transformer inside the block, and none after it.
 
         Where there are files the merged network is dropped at the end and read again when it
@@ -293,30 +295,33 @@ class Components:
 
         Args:
             loras: files and their weights.
+            are_weighed: ``weigh_loras`` will be called, for which the weights are kept.
 
         Raises:
             InvalidRequest: one does not fit the transformer.
         """
         slot = self._slots["transformer"]
-        self._loras = tuple(loras)
-        if self._loras and "transformer" in slot.modules:
-            self._merge_loras()
+        self._loras = RunLoras(loras, keeps_originals=are_weighed or not self.folders)
+        if slot.on_device:
+            self._loras.merge(slot.modules["transformer"])
         try:
             yield
         finally:
-            self._loras = ()
-            if self._merged is not None:
-                if self.folders:
-                    slot.modules.clear()
-                    slot.on_device = False
-                else:
-                    self._merged.remove()
-                self._merged = None
+            used, self._loras = self._loras, RunLoras()
+            if used.keeps_originals:
+                used.remove()
+            elif used.is_merged:
+                slot.modules.clear()
+                slot.on_device = False
 
-    def _merge_loras(self) -> None:
-        transformer = self._slots["transformer"].modules["transformer"]
-        keep = not self.folders
-        self._merged = apply_loras(transformer, self._loras, keep_originals=keep)
+    def weigh_loras(self, weights: Sequence[float]) -> None:
+        """Give the LoRAs other weights inside the block of ``with_loras``.
+
+        Args:
+            weights: one for each, in order.
+        """
+        self._network("transformer")  # on another device sums would round differently
+        self._loras.weigh(weights)
 
     def load(self, names: Sequence[str] = COMPONENTS) -> None:
         """Read components into memory now, in the order given, as long as all fit together."""
@@ -355,14 +360,14 @@ class Components:
         for name in _GROUPS[group]:
             if name in slot.modules:
                 slot.modules[name] = nn.Module.to(slot.modules[name], self.device)
-                continue
-            self._progress(name)
-            logger.info("loading %s from %s", name, self.folders[name])
-            slot.modules[name] = load_network(
-                name, self.folders[name], self._dtypes[name], self.device
-            )
-            if name == "transformer" and self._loras:
-                self._merge_loras()
+            else:
+                self._progress(name)
+                logger.info("loading %s from %s", name, self.folders[name])
+                slot.modules[name] = load_network(
+                    name, self.folders[name], self._dtypes[name], self.device
+                )
+            if name == "transformer":
+                self._loras.merge(slot.modules[name])
         slot.on_device = True
 
     def _make_room(self, group: str, needed_bytes: int, working_bytes: int) -> None:
@@ -395,6 +400,8 @@ class Components:
                 slot.modules[name] = nn.Module.to(module, "cpu")
         else:
             slot.modules.clear()  # read from disk again when they are needed again
+            if self._slots["transformer"] is slot:
+                self._loras.forget()
         slot.on_device = False
 
     def _fits(self, needed_bytes: int) -> bool:

@@ -83,12 +83,14 @@ def generate(
         with stats.stage("load"):
             if not isinstance(components, Components):
                 components = components()
-            asked = plan.request.loras
+            asked, weights = plan.request.loras, plan.lora_weights
             decoder = open_decoder(plan.request, components, settings)
             hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}
             workspace.bind({**hashes, **decoder.hashes}, _made_with(components))
-            loras = load_loras(asked)
-        with components.with_loras(loras), components.with_decoder(decoder.decode):
+            merged = components.with_loras(
+                load_loras(asked, weights[0]), are_weighed=len(weights) > 1
+            )
+        with merged, components.with_decoder(decoder.decode):
             yield from _make(workspace, components, state, stats)
 
 
@@ -181,6 +183,8 @@ class _Run:
             # Only here: in later sections real history has taken its place.
             end_latent=self.conditions.end_anchor if section.is_first_rendered else None,
         )
+        if section.loras:
+            self.components.weigh_loras(section.loras)
         steps = denoise_section(plan, section, window, self.conditions, noise, self.components)
         preview = PreviewWriter(self.workspace.preview_path, self.components.preview)
         for step, seconds in stats.each("denoise", steps):

@@ -173,15 +173,40 @@ class MergedLoras:
         self._touched.clear()
         _merged.discard(self.transformer)
 
+    def change(self, loras: Sequence[tuple[LoraFile, float]]) -> None:
+        """Have other LoRAs or weights merged, to the byte as if the network were new.
+
+        Args:
+            loras: files and their weights, in place of those before.
+
+        Raises:
+            InvalidRequest: see :func:`apply_loras`; the LoRAs before stay.
+            ValueError: the originals were not kept; load the network again.
+        """
+        if self._touched and not self._keep_originals:
+            raise ValueError("the original weights were not kept; load the transformer again")
+        names = _names_to_change(self.transformer, loras)
+        with ExitStack() as undo:
+            undo.callback(self.remove)
+            for name in dict.fromkeys([*self._touched, *names]):
+                self._put(name, loras)
+            undo.pop_all()
+        if self._touched:
+            _merged.add(self.transformer)
+
     @torch.inference_mode()
-    def _add(self, name: str, loras: Sequence[tuple[LoraFile, float]]) -> None:
+    def _put(self, name: str, loras: Sequence[tuple[LoraFile, float]]) -> None:
+        """Set a weight to its original plus what the LoRAs add."""
         weight = _weight(self.transformer, name)
         delta = merged_delta(loras, name, weight.device)
-        if delta is not None:
+        original = weight
+        if name in self.originals:
+            original = self.originals[name].to(weight.device)
+        elif delta is not None:
             if self._keep_originals:
                 self.originals[name] = weight.detach().to("cpu", copy=True)
             self._touched.append(name)
-            weight.copy_(weight.float() + delta)
+        weight.copy_(original if delta is None else original.float() + delta)
 
 
 def apply_loras(
@@ -220,7 +245,7 @@ def apply_loras(
         if keep_originals:
             undo.callback(merged.remove)
         for name in names:
-            merged._add(name, loras)
+            merged._put(name, loras)
         undo.pop_all()
     if merged.touched:
         _merged.add(transformer)

@@ -11,13 +11,20 @@ from framepack.weights.lora import LoraFile, check_lora, model_shapes, read_lora
 __all__ = ["check_loras", "load_loras", "lora_hashes"]
 
 
-def load_loras(loras: Sequence[LoraRef]) -> list[tuple[LoraFile, float]]:
+def load_loras(
+    loras: Sequence[LoraRef], weights: Sequence[float] | None = None
+) -> list[tuple[LoraFile, float]]:
     """Read the files, with their weights.
+
+    Args:
+        loras: what the request names.
+        weights: others than theirs, one for each.
 
     Raises:
         InvalidRequest: a file is missing or damaged.
     """
-    return [(read_lora(lora.path), lora.weight) for lora in loras]
+    files = [read_lora(lora.path) for lora in loras]
+    return list(zip(files, weights or [lora.weight for lora in loras], strict=True))
 
 
 def check_loras(loras: Sequence[LoraRef], spec: ModelSpec, settings: Settings) -> None:

@@ -139,6 +139,31 @@ def test_merging_twice_without_removing_is_refused(
     apply_loras(model, [(lora, 1.0)])
 
 
+def test_changed_weights_are_those_of_a_new_network_to_the_byte(save: Save) -> None:
+    first = read_lora(save(peft_lora(OURS), "first.safetensors"))
+    second = read_lora(save(kohya_lora(ORIGINAL), "second.safetensors"))
+    model = build().to(torch.bfloat16)
+    before = fingerprint(model)
+    merged = apply_loras(model, [(first, 0.0), (second, 0.0)])
+    for weights in ((1.3, 0.0), (0.2, -0.7), (0.0, 0.4), (0.0, 0.0), (1.3, 0.0)):
+        merged.change([(first, weights[0]), (second, weights[1])])
+        found = fingerprint(model)
+        fresh = build().to(torch.bfloat16)
+        apply_loras(fresh, [(first, weights[0]), (second, weights[1])])
+        assert found == fingerprint(fresh)
+    merged.remove()
+    assert fingerprint(model) == before
+
+
+def test_weights_cannot_change_without_the_originals(
+    model: FramePackTransformer3DModel, save: Save
+) -> None:
+    lora = read_lora(save(peft_lora(OURS)))
+    merged = apply_loras(model, [(lora, 1.0)], keep_originals=False)
+    with pytest.raises(ValueError, match="original weights were not kept"):
+        merged.change([(lora, 0.5)])
+
+
 def test_a_failure_half_way_changes_nothing(
     model: FramePackTransformer3DModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
