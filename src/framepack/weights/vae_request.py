@@ -42,7 +42,8 @@ def settle_vae(
         )
     settled = request.model_copy(update={"vae": vae, "vae_weights": None})
     if vae == "remote":
-        return settled, f"VAE: remote, latents are sent to {vae_endpoint(settings)}."
+        vae_endpoint(settings)  # which stays out of the line, because that goes into the file
+        return settled, "VAE: remote, latents are sent to the endpoint of the settings."
     return settled, None
 
 
