@@ -25,6 +25,9 @@ class Lesson:
         siblings: share of batches that hold families of sprites, alike but for their shapes and
             with the same noise, so that only what the shape changes is left to learn from.
         still: share of sprites that stand still, beyond those that do so anyway.
+        guidance: share of what the caption changes in a prediction that is added to its target,
+            so that the model answers as classifier-free guidance of about 1 / (1 - share) would
+            make it, at no cost when it generates.
     """
 
     until: float
@@ -37,6 +40,7 @@ class Lesson:
     still: float = 0.0
     turns: float = 0.0
     siblings: float = 0.0
+    guidance: float = 0.0
 
 
 CURRICULUM = (

@@ -144,13 +144,12 @@ class TransformerTrainer:
 
     def train_step(self, step: int) -> dict[str, float]:
         """One optimiser step; returns the loss and its share by noise level."""
-        batch = self.samples.batch(
-            self.seed, step, size=self.batch_size, lesson=lesson_at(step / self.num_steps)
-        )
+        lesson = lesson_at(step / self.num_steps)
+        batch = self.samples.batch(self.seed, step, size=self.batch_size, lesson=lesson)
         rng = seeded(self.seed, "noise", step)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        conditions = self._conditions(batch)
-        losses, sigmas = self.losses(batch, conditions, generator)
+        conditions = self._conditions(batch, batch.captions)
+        losses, sigmas = self.losses(batch, conditions, generator, guidance=lesson.guidance)
         unread, read = self.reader(conditions, batch.meanings)
         norm = self.run.update(losses.mean() + READING_WEIGHT * unread)
         return {
@@ -159,17 +158,27 @@ class TransformerTrainer:
             "captions_read": read,
         } | _by_level(losses.detach(), sigmas)
 
-    def _conditions(self, batch: Batch) -> dict[str, Tensor]:
+    def _conditions(self, batch: Batch, captions: list[str]) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16):
-            encoded: dict[str, Tensor] = self.conditioner(
-                batch.captions, batch.vision, batch.vision_end
-            )
+            encoded: dict[str, Tensor] = self.conditioner(captions, batch.vision, batch.vision_end)
         return encoded
 
     def losses(
-        self, batch: Batch, conditions: dict[str, Tensor], generator: torch.Generator
+        self,
+        batch: Batch,
+        conditions: dict[str, Tensor],
+        generator: torch.Generator,
+        *,
+        guidance: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        """Squared velocity error [B] at random noise levels [B]."""
+        """Squared velocity error [B] at random noise levels [B].
+
+        Args:
+            batch: what to predict.
+            conditions: of its captions and pictures.
+            generator: draws noise and noise levels.
+            guidance: see ``Lesson``; source: model guidance, arXiv 2502.12154.
+        """
         family = batch.family
         size = len(batch.captions) // family
         uniform = torch.rand(size, generator=generator, device=self.device)
@@ -180,23 +189,33 @@ class TransformerTrainer:
         noise = torch.randn(shape, generator=generator, device=self.device)
         noise = noise.repeat_interleave(family, dim=0)
         level = sigmas.view(-1, 1, 1, 1, 1)
-        noisy = (1 - level) * batch.latents + level * noise
-        guidance = torch.rand(len(sigmas), generator=generator, device=self.device) * 19000 + 1000
-        with torch.autocast(self.device.type, torch.bfloat16):
-            velocity = self.transformer(
-                hidden_states=noisy,
-                timestep=sigmas * 1000,
-                guidance=guidance,
-                return_dict=False,
-                **context_arguments(batch),
-                **conditions,
-            )[0]
+        arguments = {
+            "hidden_states": (1 - level) * batch.latents + level * noise,
+            "timestep": sigmas * 1000,
+            "guidance": torch.rand(len(sigmas), generator=generator, device=self.device) * 19000
+            + 1000,
+            **context_arguments(batch),
+        }
+        velocity = self._velocity(arguments, conditions)
         target = noise - batch.latents
+        if guidance:
+            with torch.no_grad():
+                plain = self._velocity(
+                    arguments, self._conditions(batch, [""] * len(batch.captions))
+                )
+                told = torch.tensor([bool(text) for text in batch.captions], device=self.device)
+                target = target + guidance * told.view_as(level) * (velocity.detach() - plain)
         # With equal weights, carrying the noise of fine channels
         # through the narrow token stream would crowd out everything else.
         weights = self.channel_weights.view(-1, 1, 1, 1)
-        errors = F.mse_loss(velocity.float(), target, reduction="none") * weights * batch.weights
+        errors = F.mse_loss(velocity, target, reduction="none") * weights * batch.weights
         return errors.mean(dim=(1, 2, 3, 4)), sigmas
+
+    def _velocity(self, arguments: dict[str, Tensor], conditions: dict[str, Tensor]) -> Tensor:
+        """Noise minus clean latents as the transformer predicts it, fp32."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            predicted: Tensor = self.transformer(**arguments, **conditions, return_dict=False)[0]
+        return predicted.float()
 
 
 def _by_level(losses: Tensor, sigmas: Tensor) -> dict[str, float]:
