@@ -63,6 +63,15 @@ def command(
         ),
     ] = None,
     audio: AudioFile = None,
+    cv2: Annotated[
+        bool,
+        typer.Option(
+            "--cv2",
+            show_default=False,
+            help="Have OpenCV write the video, where it is installed; --codec is then one of its "
+            "names of four characters; default: mp4v, or VP90 for .webm.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Encode raw frames, to a video by any encoder, to numbered pictures, or both."""
@@ -77,6 +86,9 @@ def command(
     video = Path(output) if output is not None else Path(source).with_suffix(".mp4")
     outputs = Outputs.of(video, frames_dir=frames_dir, frames_format=frames_format, audio=audio)
     wanted: dict[str, Any] = {"codec": codec if output is not None else "none"}
+    if cv2:
+        _refuse_beside_cv2(output, codec_options, pixel_format, audio)
+        wanted["codec"] = None
     asked = GenerationRequest.parse(
         fps=fps or raw.fps or _DEFAULT_FPS,
         codec_options=codec_options,
@@ -84,6 +96,9 @@ def command(
         **wanted,
     )
     outputs.check(asked.codec)
+    if cv2:
+        _encode_with_opencv(raw, asked.fps, codec, outputs, quiet=quiet)
+        return
     asked, line = settle_codec(asked, video)
     check_encoding(asked, video, width=raw.width, height=raw.height, fps=asked.fps)
     if line is not None and not quiet:
@@ -97,13 +112,9 @@ def _encode(
     """Write what is wanted, and print where it is."""
     from framepack.media.codecs import NO_VIDEO
     from framepack.media.encode import write_video
-    from framepack.media.exports import write_pictures
     from framepack.media.outputs import format_of
 
-    if outputs.frames_dir is not None:
-        frames = _shown(raw, "frames", quiet=quiet)
-        write_pictures(frames, outputs.frames_dir, outputs.video.stem, outputs.frames_suffix)
-        write(str(outputs.frames_dir))
+    _write_frames(raw, outputs, quiet=quiet)
     if asked.codec != NO_VIDEO:
         write_video(
             _shown(raw, outputs.video.suffix, quiet=quiet),
@@ -115,6 +126,47 @@ def _encode(
             audio=outputs.audio,
         )
         write(str(outputs.video))
+
+
+def _refuse_beside_cv2(
+    output: str | None, codec_options: str, pixel_format: str | None, audio: str | None
+) -> None:
+    from framepack.domain.errors import InvalidRequest
+
+    if output is None:
+        raise InvalidRequest("--cv2 writes a video, and none was asked for; give -o OUT.mp4")
+    others = {
+        "--codec-options": codec_options,
+        "--pixel-format": pixel_format,
+        "--audio": audio,
+    }
+    for option, value in others.items():
+        if value:
+            raise InvalidRequest(f"OpenCV takes no {option}; leave it or --cv2 out")
+
+
+def _encode_with_opencv(
+    raw: "RawFrames", fps: float, codec: str | None, outputs: "Outputs", *, quiet: bool
+) -> None:
+    """Write what is wanted, the video by OpenCV, and print where it is."""
+    from framepack.media.opencv import check_opencv, write_video_with_opencv
+
+    size = {"width": raw.width, "height": raw.height}
+    settled = check_opencv(outputs.video, codec, **size, fps=fps)
+    _write_frames(raw, outputs, quiet=quiet)
+    frames = _shown(raw, outputs.video.suffix, quiet=quiet)
+    write_video_with_opencv(frames, outputs.video, **size, fps=fps, codec=settled)
+    write(str(outputs.video))
+
+
+def _write_frames(raw: "RawFrames", outputs: "Outputs", *, quiet: bool) -> None:
+    """Write numbered pictures, where they are wanted."""
+    from framepack.media.exports import write_pictures
+
+    if outputs.frames_dir is not None:
+        frames = _shown(raw, "frames", quiet=quiet)
+        write_pictures(frames, outputs.frames_dir, outputs.video.stem, outputs.frames_suffix)
+        write(str(outputs.frames_dir))
 
 
 def _shown(raw: "RawFrames", what: str, *, quiet: bool) -> Any:

@@ -92,6 +92,7 @@ FROZEN = {
         "--pixel-format",
         "--fps",
         "--audio",
+        "--cv2",
         "--quiet",
         "-q",
     },
