@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from framepack.domain.plan import Plan, Section
     from framepack.domain.request import GenerationRequest
     from framepack.domain.settings import Settings
+    from framepack.finished import Clip, edit_clip
     from framepack.media.drift import DriftReport, measure_drift
     from framepack.media.inspection import Inspection, inspect
     from framepack.models.spec import TINY
@@ -81,6 +82,7 @@ _HOMES = {
     "framepack.domain.plan": ("Plan", "Section"),
     "framepack.domain.request": ("GenerationRequest",),
     "framepack.domain.settings": ("Settings",),
+    "framepack.finished": ("Clip", "edit_clip"),
     "framepack.media.drift": ("DriftReport", "measure_drift"),
     "framepack.media.inspection": ("Inspection", "inspect"),
     "framepack.models.spec": ("TINY",),
@@ -93,6 +95,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "TINY",
     "CheckpointError",
+    "Clip",
     "DriftReport",
     "Event",
     "Finished",
@@ -114,6 +117,7 @@ __all__ = [
     "StepDone",
     "WorkspaceError",
     "__version__",
+    "edit_clip",
     "extend",
     "generate",
     "inspect",

@@ -19,6 +19,7 @@ from framepack.pipeline.components import Components
 def test_public_names_are_pinned() -> None:
     assert sorted(framepack.__all__) == [
         "CheckpointError",
+        "Clip",
         "DriftReport",
         "Event",
         "Finished",
@@ -41,6 +42,7 @@ def test_public_names_are_pinned() -> None:
         "TINY",
         "WorkspaceError",
         "__version__",
+        "edit_clip",
         "extend",
         "generate",
         "inspect",

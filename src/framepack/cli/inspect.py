@@ -63,6 +63,7 @@ def inspection_lines(found: "Inspection") -> list[str]:
     if not document:
         return [*lines, "It carries no FramePack request: made by another program, or without."]
     lines.append(f"Made by {document.get('program')} {document.get('version')}.")
+    lines += _table("Clip", _clip_summary(_mapping(document, "clip")))
     lines += _table("Request", _mapping(document, "request"))
     lines += _table("Plan", _plan_summary(_mapping(document, "plan")))
     lines += _table("Weights (SHA-256)", _mapping(document, "components"))
@@ -82,6 +83,13 @@ def _table(title: str, values: Mapping[str, Any]) -> list[str]:
         return []
     width = max(map(len, shown))
     return ["", title, *(f"  {name:<{width}}  {_text(shown[name])}" for name in shown)]
+
+
+def _clip_summary(clip: Mapping[str, Any]) -> dict[str, Any]:
+    """What was done to which videos, where the file is a clip."""
+    sources = clip.get("sources")
+    names = [each.get("name") for each in sources] if isinstance(sources, list) else []
+    return {"videos": ", ".join(map(str, names)), **_mapping(clip, "edit")}
 
 
 def _plan_summary(plan: Mapping[str, Any]) -> dict[str, Any]:

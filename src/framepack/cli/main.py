@@ -12,6 +12,7 @@ import typer
 
 from framepack import __version__
 from framepack.cli import (
+    clip,
     codecs,
     doctor,
     drift,
@@ -41,6 +42,7 @@ _ORDER = (
     "redo",
     "extend",
     "inspect",
+    "clip",
     "drift",
     "encode",
     "codecs",
@@ -89,6 +91,7 @@ for _name, _module in (
     ("redo", redo),
     ("extend", extend),
     ("inspect", inspect),
+    ("clip", clip),
     ("drift", drift),
     ("encode", encode),
     ("codecs", codecs),

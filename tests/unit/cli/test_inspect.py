@@ -67,3 +67,11 @@ def test_a_document_of_unexpected_shape_is_shown_as_far_as_it_goes() -> None:
         "pictures": None,
     }
     assert inspection_lines(Inspection(Path("a.mp4"), INFO, odd))
+
+
+def test_a_clip_tells_what_was_done_to_which_videos() -> None:
+    clip = {"edit": {"speed": 2.0}, "sources": [{"name": "a.mp4"}, {"name": "b.mp4"}]}
+    document = {"program": "framepack", "version": "0.1.0", "clip": clip}
+    text = "\n".join(inspection_lines(Inspection(Path("c.mp4"), INFO, document)))
+    assert "videos  a.mp4, b.mp4" in text
+    assert "speed   2" in text
