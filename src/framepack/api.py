@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framepack.decisions import decide_with_outputs, plan_of
 from framepack.domain.errors import FramePackError, InvalidRequest
 from framepack.domain.events import Event, Finished, Planned, Statistics
-from framepack.domain.plan import Plan, make_plan
+from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
 from framepack.models.parts import COMPONENTS, ModelSpec
-from framepack.models.spec import PRESETS, checkpoint_for, choose_model, resolve_spec
+from framepack.models.spec import resolve_spec
 
 if TYPE_CHECKING:
     from framepack.pipeline.components import Components
@@ -71,7 +72,7 @@ def plan(
     Raises:
         InvalidRequest: something is wrong with the request; the message says what.
     """
-    return _plan(_request(request, fields), settings or Settings.load())[0]
+    return plan_of(_request(request, fields), settings or Settings.load())[0]
 
 
 def generate(
@@ -282,37 +283,6 @@ def save_partial(run_dir: StrPath, output: StrPath | None = None) -> int:
     return deliver_partial(workspace, Path(output) if output else workspace.delivery.path)
 
 
-def find_model(
-    request: GenerationRequest, settings: Settings, *, ask_torch: bool = False
-) -> tuple[ModelSpec, str | None]:
-    """Return the model a request means, and a line for people if it names none.
-
-    Args:
-        request: names a model, or leaves the choice to what this machine has.
-        settings: of this machine.
-        ask_torch: let torch confirm the accelerator where the choice hangs on it. Without it
-            torch is not imported, and a card that torch cannot use may be believed in.
-
-    Raises:
-        InvalidRequest: unknown model or variant, or the two contradict each other.
-    """
-    if request.model is not None:
-        return resolve_spec(request.model, request.variant), None
-    from framepack.pipeline.hardware import may_run_published
-    from framepack.weights.locate import are_weights_present
-
-    weights_present = are_weights_present(PRESETS[checkpoint_for(request.variant)], settings)
-    has_accelerator = may_run_published(settings)
-    if ask_torch and has_accelerator and weights_present:
-        from framepack.pipeline.device import choose_device
-
-        has_accelerator = choose_device(settings.device).type != "cpu"
-    choice = choose_model(
-        request.variant, has_accelerator=has_accelerator, weights_present=weights_present
-    )
-    return resolve_spec(choice.model, request.variant), choice.line
-
-
 def _request(request: GenerationRequest | None, fields: dict[str, Any]) -> GenerationRequest:
     if request is None:
         return GenerationRequest.parse(**fields)
@@ -335,100 +305,6 @@ def _of_components(request: GenerationRequest, components: "Components") -> Gene
     return request
 
 
-def _plan(
-    request: GenerationRequest,
-    settings: Settings,
-    *,
-    ask_torch: bool = False,
-    allow_empty: bool = False,
-) -> tuple[Plan, ModelSpec]:
-    request = request.model_copy(update={"vae": request.vae or settings.vae})
-    spec, line = find_model(request, settings, ask_torch=ask_torch)
-    decided = decide(request, spec, allow_empty=allow_empty)
-    return _with_notes(decided, line), spec
-
-
-def decide_with_outputs(
-    request: GenerationRequest, settings: Settings, video: Path, **options: bool
-) -> tuple[Plan, ModelSpec]:
-    """Decide everything about a video, its encoder and its LoRA files included. No torch.
-
-    Args:
-        request: what is asked; if it names no model, a note says which one is taken.
-        settings: of this machine.
-        video: the video file, whose suffix says what it can hold.
-        options: ``ask_torch`` of :func:`find_model` and ``allow_empty`` of :func:`decide`.
-
-    Raises:
-        InvalidRequest: request, pictures, LoRAs, encoder, file and model do not fit together.
-    """
-    from framepack.media.outputs import check_encoding, settle_codec
-    from framepack.media.worded import check_enhancer, worded
-    from framepack.weights.lora_paths import find_loras
-    from framepack.weights.vae_request import settle_vae
-
-    said, prompt_line = worded(request, settings)
-    check_enhancer(said.enhance, settings)
-    settled, line = settle_codec(said, video)
-    settled = settled.model_copy(update={"loras": find_loras(settled.loras, settings)})
-    settled, vae_line = settle_vae(settled, settings)
-    weights = settled.rife_weights or settings.rife_weights
-    if settled.uses_rife and weights is not None:
-        settled = settled.model_copy(update={"rife_weights": weights.absolute()})
-    decided, spec = _plan(settled, settings, **options)
-    check_encoding(
-        decided.request, video, width=decided.width, height=decided.height, fps=decided.fps
-    )
-    for note in (prompt_line, vae_line, line):
-        decided = _with_notes(decided, note, at_end=True)
-    return decided, spec
-
-
-def _with_notes(decided: Plan, line: str | None, *, at_end: bool = False) -> Plan:
-    if line is None:
-        return decided
-    notes = (*decided.notes, line) if at_end else (line, *decided.notes)
-    return decided.model_copy(update={"notes": notes})
-
-
-def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = False) -> Plan:
-    """Decide everything about a video by a model; a damaged picture is found here.
-
-    Args:
-        request: what is asked.
-        spec: the model.
-        allow_empty: let prompt and picture be missing.
-
-    Raises:
-        InvalidRequest: request, pictures and model do not fit together.
-    """
-    if request.system_text is not None and not spec.prompt_template.takes_system:
-        raise InvalidRequest(
-            f"model {spec.key} reads prompts without a system prompt; leave --system-prompt out, "
-            "or choose another --model"
-        )
-    for path in request.section_pictures:
-        _image_size(path)
-    return make_plan(
-        request,
-        model=spec.key,
-        geometry=spec.geometry,
-        defaults=spec.defaults,
-        variants=spec.variants,
-        image_size=_image_size(request.image),
-        end_image_size=_image_size(request.end_image),
-        allow_empty=allow_empty,
-    )
-
-
-def _image_size(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    from framepack.media.images import image_size
-
-    return image_size(path)
-
-
 def _load_pictures(plan: Plan) -> "Pictures":
     """Load and fit the input pictures, which finds damaged ones."""
     from framepack.media.images import fit_image, load_image
@@ -439,7 +315,19 @@ def _load_pictures(plan: Plan) -> "Pictures":
 
     request = plan.request
     sections = tuple(fitted(path) for path in request.section_pictures)
-    return Pictures(fitted(request.image), fitted(request.end_image), sections)
+    start = fitted(request.image)
+    video = request.extend or request.video
+    if start is None and video is not None:
+        from framepack.media.source_video import source_frame
+
+        start = source_frame(
+            video,
+            plan.num_prefix_frames,
+            fps=plan.generated_fps,
+            width=plan.width,
+            height=plan.height,
+        )
+    return Pictures(start, fitted(request.end_image), sections)
 
 
 def _loader(

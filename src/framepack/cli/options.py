@@ -48,6 +48,8 @@ _PANELS = {
         "enhanced_prompts",
         "image",
         "end_image",
+        "extend",
+        "video",
         "model",
         "loras",
         "variant",
@@ -75,7 +77,7 @@ _PANELS = {
         "section_loras",
         "blend_sections",
     ),
-    "Pictures": ("start_strength", "end_strength", "vision_strength"),
+    "Pictures": ("start_strength", "end_strength", "vision_strength", "video_strength"),
     _FILE: (
         "interpolate",
         "interpolation",

@@ -64,8 +64,8 @@ def command(
     Takes the options of `generate`, loads nothing and writes nothing. Prompt and picture may
     be missing. Without a seed a random one is shown, and `generate` will take another.
     """
-    from framepack.api import decide_with_outputs
     from framepack.cli.asked import asked_request
+    from framepack.decisions import decide_with_outputs
     from framepack.domain.settings import Settings
     from framepack.media.outputs import Outputs
 
@@ -92,14 +92,15 @@ def plan_facts(plan: "Plan") -> dict[str, str]:
     request = plan.request
     trimmed = plan.num_generated_frames - plan.num_kept_frames
     factor = max(request.interpolate, 1)
+    steps = request.num_inference_steps - plan.num_spared_steps
     few = f", {factor} of each of {plan.num_kept_frames} generated ones" if factor > 1 else ""
     return {
         "model": f"{plan.model}, {plan.variant}, {_MODES[plan.mode]}",
         "size": f"{plan.width}x{plan.height} px",
         "length": f"{plan.num_frames} frames, {plan.duration_s:.2f} s at {plan.fps:g} fps{few}"
         + (f" ({trimmed} more are made and trimmed)" if trimmed else ""),
-        "sections": f"{plan.num_sections} of {plan.latent_window_size} latent frames, "
-        f"{request.num_inference_steps} steps each ({request.solver})",
+        "sections": f"{plan.num_sections - plan.num_given_sections} of {plan.latent_window_size} "
+        f"latent frames, {steps} steps each ({request.solver})",
         "guidance": f"distilled {request.guidance_scale:g}, true {request.true_cfg_scale:g}",
         "seed": str(plan.seed),
     }
@@ -109,15 +110,16 @@ def plan_table(plan: "Plan", *, verbose: bool = False) -> list[str]:
     """The sections in rendering order, as lines of columns under a heading."""
     names = ["order", "section", "seconds", "frames", "padding"]
     names += ["start", "noisy", "1x", "2x", "4x"] if verbose else []
-    rows = [_row(section, plan.generated_fps, verbose=verbose) for section in plan.sections]
+    made = [section for section in plan.sections if section.index >= plan.num_given_sections]
+    rows = [_row(section, plan, verbose=verbose) for section in made]
     for name, own in _own_columns(plan).items():
         names.append(name)
-        for row, value in zip(rows, own, strict=True):
+        for row, value in zip(rows, own[plan.num_given_sections :], strict=True):
             shown = value.name if isinstance(value, Path) else str(value)
             row.append(_shortened(shown) if value is not None else "-")
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     lines = []
-    for row, prompt in zip([names, *rows], ["prompt", *map(_prompt, plan.sections)], strict=True):
+    for row, prompt in zip([names, *rows], ["prompt", *map(_prompt, made)], strict=True):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join([*cells, _shortened(prompt, _PROMPTS_LENGTH)]).rstrip())
     return lines
@@ -134,11 +136,14 @@ _MODES = {
 }
 
 
-def _row(section: "Section", fps: float, *, verbose: bool) -> list[str]:
-    first, end = section.start_frame, section.end_frame
+def _row(section: "Section", plan: "Plan", *, verbose: bool) -> list[str]:
+    """Sections are numbered from the first one made, frames from the start of the file."""
+    fps, given = plan.generated_fps, plan.num_given_sections
+    first = section.start_frame + plan.num_prefix_frames
+    end = section.end_frame + plan.num_prefix_frames
     cells = [
-        str(section.render_index + 1),
-        str(section.index),
+        str(section.render_index + 1 - given),
+        str(section.index - given),
         f"{first / fps:.2f}-{end / fps:.2f}",
         f"{first}-{end - 1}" if end > first else "none",
         str(section.padding),

@@ -9,6 +9,7 @@ from framepack.domain.schedule import (
     official_sections,
     sections_for,
 )
+from framepack.domain.sources import VideoFacts
 
 __all__ = ["Length", "choose_length"]
 
@@ -22,6 +23,8 @@ class Length:
         num_generated_frames: frames that they decode to.
         num_kept_frames: the first of these, which the video is made of.
         num_frames: frames written; with interpolation more than are kept.
+        num_prefix_frames: of these, how many of a video to extend stand before the sections.
+        num_given_sections: sections at the start that are parts of that video.
         notes: lines that people should see.
     """
 
@@ -29,11 +32,19 @@ class Length:
     num_generated_frames: int
     num_kept_frames: int
     num_frames: int
+    num_prefix_frames: int = 0
+    num_given_sections: int = 0
     notes: tuple[str, ...] = ()
 
 
 def choose_length(
-    request: GenerationRequest, *, has_start: bool, has_end: bool, stride: int
+    request: GenerationRequest,
+    *,
+    has_start: bool,
+    has_end: bool,
+    stride: int,
+    extended: VideoFacts | None = None,
+    num_context: int = 0,
 ) -> Length:
     """Sections and exact frames; a note wherever the length is not the one asked for.
 
@@ -45,7 +56,11 @@ def choose_length(
         has_start: the start picture is part of the video.
         has_end: the end picture is its last frame, so that nothing can be trimmed.
         stride: frames per latent frame.
+        extended: a video to go on from; the duration is then what is added.
+        num_context: latent frames of it, besides its start, that the first new section sees.
     """
+    if extended is not None:
+        return _extended_length(request, extended, stride=stride, num_context=num_context)
     window, factor = request.latent_window_size, max(request.interpolate, 1)
     asked = max(round(request.duration_s * request.fps), 1)
     kept = -(-(asked - 1) // factor) + 1
@@ -71,4 +86,36 @@ def choose_length(
         f"True length: {written} frames ({written / request.fps:.2f} s) instead of {asked} "
         f"({asked / request.fps:.2f} s); {reason}."
     )
-    return Length(count, generated, generated, written, (note,))
+    return Length(count, generated, generated, written, notes=(note,))
+
+
+def _extended_length(
+    request: GenerationRequest, video: VideoFacts, *, stride: int, num_context: int
+) -> Length:
+    """The end of the video becomes whole sections, what is before them stays outside."""
+    window, factor = request.latent_window_size, max(request.interpolate, 1)
+    there = video.num_frames(request.fps / factor)
+    given = min((there - 1) // (stride * window), -(-num_context // window))
+    prefix = there - 1 - given * stride * window
+    added = max(round(request.duration_s * request.fps), 1)
+    written = (there - 1) * factor + 1 + added
+    kept = -(-(written - 1) // factor) + 1 - prefix
+    count = max(sections_for(kept, window, has_start=True, stride=stride), given + 1)
+    generated = generated_frames(count, window, has_start=True, stride=stride)
+    seen = there - prefix
+    note = (
+        f"Goes on from the last {seen} of {there} frames ({video.duration_s:.2f} s); {added} "
+        f"frames ({added / request.fps:.2f} s) are added."
+        if given
+        else f"The video is too short to show how it moves ({there} frames; "
+        f"{stride * window + 1} are needed), so what follows begins from its last frame alone."
+    )
+    return Length(
+        num_sections=count,
+        num_generated_frames=generated,
+        num_kept_frames=kept,
+        num_frames=written,
+        num_prefix_frames=prefix,
+        num_given_sections=given,
+        notes=(note,),
+    )

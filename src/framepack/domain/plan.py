@@ -18,8 +18,9 @@ from framepack.domain.lengths import Length, choose_length
 from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
 from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant, explain
 from framepack.domain.schedule import overlap_frames, paddings, section_frames
-from framepack.domain.section_settings import settle_sections
+from framepack.domain.section_settings import SectionSettings, settle_sections
 from framepack.domain.sizes import choose_size
+from framepack.domain.sources import VideoFacts
 
 __all__ = ["Mode", "ModelDefaults", "ModelGeometry", "Plan", "Section", "make_plan"]
 
@@ -91,6 +92,8 @@ class Plan(BaseModel):
         num_kept_frames: generated frames the video is made of; fewer than are written where
             frames are interpolated.
         num_generated_frames: frames decoded; those past ``num_kept_frames`` are trimmed.
+        num_prefix_frames: frames of a video to extend that stand before frame 0 of the sections.
+        num_given_sections: sections at the start whose frames are those of that video.
         latent_window_size: latent frames per section.
         has_start: the start picture's latent is part of the video.
         sections: in rendering order.
@@ -111,6 +114,8 @@ class Plan(BaseModel):
     num_frames: int
     num_kept_frames: int
     num_generated_frames: int
+    num_prefix_frames: int = 0
+    num_given_sections: int = 0
     latent_window_size: int
     has_start: bool
     sections: tuple[Section, ...]
@@ -125,6 +130,15 @@ class Plan(BaseModel):
     def duration_s(self) -> float:
         """True length of the video, seconds."""
         return self.num_frames / self.fps
+
+    @property
+    def num_spared_steps(self) -> int:
+        """First steps that are left out because a video to draw anew stands for their result."""
+        request = self.request
+        if request.video is None:
+            return 0
+        steps = request.num_inference_steps
+        return min(round(steps * request.video_strength), steps - 1)
 
     @property
     def generated_fps(self) -> float:
@@ -145,10 +159,11 @@ class Plan(BaseModel):
     @property
     def target(self) -> str:
         """The line that announces a video: the target of the original rule, and the true count."""
-        target = (4 * self.latent_window_size - 3) * self.num_sections + 1
-        sections = "section" if self.num_sections == 1 else "sections"
+        number = self.num_sections - self.num_given_sections
+        target = (4 * self.latent_window_size - 3) * number + 1
+        sections = "section" if number == 1 else "sections"
         return (
-            f"Target video: {target} frames in {self.num_sections} {sections}; "
+            f"Target video: {target} frames in {number} {sections}; "
             f"exactly {self.num_frames} frames are written."
         )
 
@@ -187,6 +202,7 @@ def make_plan(
     variants: Sequence[Variant],
     image_size: tuple[int, int] | None = None,
     end_image_size: tuple[int, int] | None = None,
+    video: VideoFacts | None = None,
     allow_empty: bool = False,
 ) -> Plan:
     """Decide everything about a video.
@@ -199,6 +215,7 @@ def make_plan(
         variants: rendering orders the model serves.
         image_size: (width, height) in px of the start picture as it is shown.
         end_image_size: the same of the end picture.
+        video: what is known of the video to extend or to redraw.
         allow_empty: accept a request without prompt and picture, to look at its plan only.
 
     Returns:
@@ -210,6 +227,9 @@ def make_plan(
     """
     if not allow_empty:
         request.require_subject()
+    extended = video if request.extend is not None else None
+    if video is not None and image_size is None:
+        image_size = video.size  # one of its frames is the start picture
     mode = _mode(request, image_size, end_image_size)
     aims = mode in ("flf2v", "lf2v")
     variant = _choose_variant(request, model, defaults, variants, aims=aims)
@@ -224,7 +244,12 @@ def make_plan(
     width, height = choose_size(request, model, geometry, resolution, shape)
     has_start = mode in ("i2v", "flf2v")
     length = choose_length(
-        request, has_start=has_start, has_end=aims, stride=geometry.temporal_stride
+        request,
+        has_start=has_start,
+        has_end=aims,
+        stride=geometry.temporal_stride,
+        extended=extended,
+        num_context=geometry.layout.history_frames - 1,
     )
     resolved = _resolve(
         request,
@@ -252,6 +277,8 @@ def make_plan(
         num_frames=length.num_frames,
         num_kept_frames=length.num_kept_frames,
         num_generated_frames=length.num_generated_frames,
+        num_prefix_frames=length.num_prefix_frames,
+        num_given_sections=length.num_given_sections,
         latent_window_size=request.latent_window_size,
         has_start=has_start,
         sections=_sections(resolved, length, geometry, has_start=has_start),
@@ -268,6 +295,8 @@ def _choose_variant(
     aims: bool,
 ) -> Variant:
     variant = request.variant or defaults.variant
+    if request.extend is not None and "forward-only" in variants:
+        variant = "forward-only"  # only what is made from start to end can go on
     if request.variant is None and aims and "bi-directional" in variants:
         variant = "bi-directional"  # only the end rendered first can aim at a picture
     if variant not in variants:
@@ -348,15 +377,22 @@ def _sections(
         section_frames(index, window, length.num_kept_frames, has_start=has_start, stride=stride)
         for index in range(count)
     ]
+    given = length.num_given_sections
+    fps = request.fps / max(request.interpolate, 1)
+    # Sections and times are counted from the start of what is made.
+    starts_s = [(start - spans[given][0]) / fps for start, _ in spans[given:]]
     settings = settle_sections(
         request.section_cues,
         prompt=request.prompt,
         mode=request.section_mode,
         blend_sections=request.blend_sections,
-        starts_s=[start * max(request.interpolate, 1) / request.fps for start, _ in spans],
-        duration_s=length.num_frames / request.fps,
+        starts_s=starts_s,
+        duration_s=(length.num_kept_frames - spans[given][0]) / fps
+        if given
+        else length.num_frames / request.fps,
         loras=request.loras,
     )
+    settings = (*(SectionSettings("", (), None, None) for _ in range(given)), *settings)
     gaps = paddings(count, geometry.trained_padding) if inverted else [0] * count
     sections = []
     for render_index, padding in enumerate(gaps):

@@ -46,6 +46,8 @@ def without_folders(plan: Plan) -> Plan:
             "loras": tuple(loras),
             "section_loras": tuple(map(_with_names, renamed.section_loras)),
             "vae_weights": Path(vae.name) if vae is not None else None,
+            "extend": Path(request.extend.name) if request.extend is not None else None,
+            "video": Path(request.video.name) if request.video is not None else None,
             "rife_weights": Path(rife.name) if rife is not None else None,
         }
     )

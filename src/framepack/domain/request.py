@@ -217,6 +217,15 @@ class GenerationRequest(SectionFields):
         ge=0,
         le=2,
     )
+    video_strength: float = described(
+        0.5,
+        "How firmly the video to redraw holds: the share of the steps that it spares.",
+        title="Video strength",
+        option="--video-strength",
+        rule="a number from 0, where only its first frame counts, to 1, where little changes",
+        ge=0,
+        le=1,
+    )
     official_length: bool = described(
         False,
         "Round the duration to whole sections as the original program does.",
@@ -302,6 +311,24 @@ class GenerationRequest(SectionFields):
             )
         return self
 
+    @model_validator(mode="after")
+    def _videos_stand_for_pictures(self) -> Self:
+        if self.extend is not None:
+            names = ("image", "end_image", "video")
+            others = [name for name in names if getattr(self, name) is not None]
+            if others:
+                raise ValueError(
+                    f"a video to extend (--extend) begins by itself; leave {others[0]} "
+                    f"(--{others[0].replace('_', '-')}) out"
+                )
+            if self.variant == "bi-directional" or self.official_length:
+                raise ValueError(
+                    "a video to extend (--extend) goes on from its end, in the forward-only "
+                    "variant and by an exact duration; leave --variant bi-directional and "
+                    "--official-length out"
+                )
+        return self
+
     @classmethod
     def parse(cls, **values: Any) -> Self:
         """Build a request from untyped values (strings are converted).
@@ -327,7 +354,7 @@ class GenerationRequest(SectionFields):
     def has_subject(self) -> bool:
         """Whether there is a prompt or a picture to make a video of."""
         said = self.prompt.strip() or any(cue.prompt for cue in self.section_prompts)
-        return bool(said or self.image or self.end_image)
+        return bool(said or self.image or self.end_image or self.extend or self.video)
 
     @property
     def uses_rife(self) -> bool:

@@ -11,6 +11,9 @@ from framepack.domain.loras import MAX_LORA_WEIGHT, LoraRef, read_loras
 __all__ = ["Subject"]
 
 
+_PATHS = ("image", "end_image", "extend", "video", "vae_weights", "rife_weights")
+
+
 class Subject(BaseModel):
     """Words, pictures and model of a request; see :class:`GenerationRequest`."""
 
@@ -81,6 +84,22 @@ class Subject(BaseModel):
         rule="the path of a picture",
         unset="none",
     )
+    extend: Path | None = described(
+        None,
+        "Video to go on from: its end steers what is made, and the result has both.",
+        title="Video to extend",
+        option="--extend",
+        rule="the path of a video",
+        unset="none",
+    )
+    video: Path | None = described(
+        None,
+        "Video to draw anew: each section begins from its part of it.",
+        title="Video to redraw",
+        option="--video",
+        rule="the path of a video",
+        unset="none",
+    )
     model: str | None = described(
         None,
         "Weights to use.",
@@ -135,7 +154,14 @@ class Subject(BaseModel):
         return read_loras(value)
 
     @field_validator(
-        "image", "end_image", "vae_weights", "rife_weights", mode="before", check_fields=False
+        "image",
+        "end_image",
+        "extend",
+        "video",
+        "vae_weights",
+        "rife_weights",
+        mode="before",
+        check_fields=False,
     )
     @classmethod
     def _path_is_not_empty(cls, value: object) -> object:

@@ -28,6 +28,7 @@ __all__ = [
     "LatentPreview",
     "StreamingDecoder",
     "decode_latents",
+    "encode_clip",
     "encode_image",
     "tile_starts",
     "use_direct_convolutions",
@@ -70,6 +71,24 @@ def encode_image(
     noise = torch.randn(mean.shape, generator=generator, dtype=torch.float32)
     latents: Tensor = (mean + std * noise.to(mean.device)) * _config(vae).scaling_factor
     return latents
+
+
+@torch.inference_mode()
+def encode_clip(vae: AutoencoderKLHunyuanVideo, pixels: Tensor) -> Tensor:
+    """Encode a clip; the latents are the means of the posterior.
+
+    Args:
+        vae: its device and number format are used.
+        pixels: [1, 3, F, H, W] in -1..1, F one more than a multiple of 4.
+
+    Returns:
+        [1, C, (F + 3) / 4, h, w] fp32 on the VAE's device, multiplied by its scaling factor.
+    """
+    if (pixels.shape[2] - 1) % TEMPORAL_STRIDE:
+        raise ValueError(f"a clip of {pixels.shape[2]} frames; needed is one more than 4 n")
+    weight = vae.quant_conv.weight
+    mean: Tensor = vae.encode(pixels.to(weight)).latent_dist.mean
+    return mean.float() * float(_config(vae).scaling_factor)
 
 
 def decode_latents(

@@ -30,6 +30,8 @@ def denoise_section(
     conditions: Conditions,
     noise: Tensor,
     components: Components,
+    *,
+    source: Tensor | None = None,
 ) -> Iterator[StepState]:
     """Turn noise into the latents of one section, yielding after each step.
 
@@ -40,6 +42,7 @@ def denoise_section(
         conditions: what steers the video.
         noise: [1, C, T, h, w] fp32, from :func:`section_noises`.
         components: gives the network, its device and number format.
+        source: [1, C, T, h, w] fp32, the section's part of a video to draw anew.
 
     Yields:
         One state per step; the last one's ``x0`` holds the section's latents, fp32, on the
@@ -52,6 +55,10 @@ def denoise_section(
         latent_shape=(noise.shape[2], noise.shape[3], noise.shape[4]),
         shift=request.shift,
     )
+    if source is not None:
+        # What the spared steps would have led to: the video under as much noise as is left.
+        levels = levels[plan.num_spared_steps :]
+        noise = levels[0] * noise + (1 - levels[0]) * source
     for state in sample(denoiser, noise.to(components.device), levels, request.solver):
         if components.device.type != "cpu":
             # Steps are queued; without waiting, a cancel would come several steps late.

@@ -33,6 +33,7 @@ from framepack.pipeline.conditions import Conditions, encode_conditions
 from framepack.pipeline.decode import decode_section
 from framepack.pipeline.deliver import deliver, write_video_thumbnail
 from framepack.pipeline.denoise import denoise_section, section_noises
+from framepack.pipeline.from_video import encode_source
 from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.run_state import RunState, Segment
 from framepack.pipeline.statistics import RunStatistics
@@ -105,6 +106,8 @@ def _make(
         if conditions is None:
             conditions = encode_conditions(plan, components, workspace.pictures())
             workspace.save_conditions(conditions)
+        if plan.request.video is not None:
+            encode_source(workspace, components)
 
     if state is None:
         with stats.stage("decode"):
@@ -134,6 +137,7 @@ class _Run:
     ) -> Generator[Event, None, RunState]:
         """Denoise, decode, blend and store one section; return the state after it."""
         plan, stats, workspace = self.workspace.plan, self.stats, self.workspace
+        num_steps = plan.request.num_inference_steps - plan.num_spared_steps
         number = section.render_index + 1
         logger.info("section %d, %d of %d", section.index, number, plan.num_sections)
         started_s = stats.elapsed_s
@@ -153,7 +157,7 @@ class _Run:
                 section.segment_name, settled.start_frame, settled.frames(plan.num_kept_frames)
             )
             workspace.save_latents(section, latents)
-            stats.end_section(plan.request.num_inference_steps, _num_frames(segment))
+            stats.end_section(num_steps, _num_frames(segment))
             stats.note_memory(self.components.device)
             done = RunState(
                 num_done=number,
@@ -185,7 +189,10 @@ class _Run:
         )
         if section.loras:
             self.components.weigh_loras(section.loras)
-        steps = denoise_section(plan, section, window, self.conditions, noise, self.components)
+        source = self.workspace.load_source(section) if plan.request.video is not None else None
+        steps = denoise_section(
+            plan, section, window, self.conditions, noise, self.components, source=source
+        )
         preview = PreviewWriter(self.workspace.preview_path, self.components.preview)
         for step, seconds in stats.each("denoise", steps):
             with stats.stage("denoise"):

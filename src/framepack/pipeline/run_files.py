@@ -12,7 +12,8 @@ _OWN = {
     ".": r"run\.json|conditions\.safetensors|state\.safetensors|preview\.webp|lock",
     "inputs": r"(start|end|section-\d+)\.png",
     "latents": r"\d{6}\.safetensors",
-    "segments": r"(\d{6}|seam)\.(mp4|mkv)",
+    "source": r"\d{6}\.safetensors",
+    "segments": r"(\d{6}|seam|source)\.(mp4|mkv)",
 }
 # Half written by a killed process: ours, and what safetensors writes to first.
 _HALF_WRITTEN = r"\..*\.part|\.tmp\w{6}"

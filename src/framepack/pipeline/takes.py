@@ -16,6 +16,7 @@ from framepack.domain.plan import Plan
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.decode import decode_section
+from framepack.pipeline.from_video import state_after_video
 from framepack.pipeline.history import LatentHistory, frames_to_keep
 from framepack.pipeline.run_state import RunState, Segment
 from framepack.pipeline.workspace import Workspace
@@ -83,15 +84,18 @@ def keep_sections(source: Workspace, target: Workspace, num_sections: int) -> No
 def first_state(workspace: Workspace, components: Components, conditions: Conditions) -> RunState:
     """The state of a run before its first own section.
 
-    Without kept sections that is zeros for history, ended by the start picture if forward.
+    Without kept sections and without a video to extend that is zeros for history, ended by the
+    start picture if forward.
     """
     plan = workspace.plan
     history = empty_history(plan, conditions)
     state = RunState(num_done=0, history=history, seam=None, segments=(), statistics={})
+    if plan.request.extend is not None:
+        state = state_after_video(workspace, components, history)
     if workspace.kept is None:
         return state
     kept = Kept.from_dict(workspace.kept)
-    for section in plan.sections[: kept.num_sections]:
+    for section in plan.sections[state.num_done : kept.num_sections]:
         index = section.render_index
         history = state.history.add(workspace.load_latents(section))
         segment = kept.segments.get(index)

@@ -5,6 +5,7 @@
     conditions.safetensors   what the encoders said
     state.safetensors        history, seam and list of segments after the last finished section
     latents/*.safetensors    the latents of each finished section
+    source/*.safetensors     each section's part of a video to draw anew, encoded
     segments/*.mp4, *.mkv    final frames, in the video's own format or lossless
     preview.webp             the newest preview
     lock                     who is at work here
@@ -342,6 +343,23 @@ class Workspace:
             WorkspaceError: the file is missing or damaged.
         """
         return load_tensors(self.latents_path(section))[0]["latents"]
+
+    def source_path(self, section: Section) -> Path:
+        """Where a section's part of the video to draw anew is."""
+        return self.directory / "source" / f"{section.segment_name}.safetensors"
+
+    def save_source(self, section: Section, latents: Tensor) -> None:
+        """Store the latents [1, C, T, h, w] of a section's part of the video to draw anew."""
+        self.source_path(section).parent.mkdir(exist_ok=True)
+        save_tensors(self.source_path(section), {"latents": latents}, {})
+
+    def load_source(self, section: Section) -> Tensor:
+        """Return what :meth:`save_source` stored, on the CPU.
+
+        Raises:
+            WorkspaceError: the file is missing or damaged.
+        """
+        return load_tensors(self.source_path(section))[0]["latents"]
 
     def segment_path(self, name: str) -> Path:
         """Return where the segment of that name is."""

@@ -18,6 +18,9 @@ REQUEST = {
     "--enhanced-prompts",
     "--image",
     "--end-image",
+    "--extend",
+    "--video",
+    "--video-strength",
     "--model",
     "--lora",
     "--variant",
@@ -80,9 +83,6 @@ FROZEN = {
     "framepack redo": TAKE | {"--section", "--image", "--seed"} | MACHINE | TALK,
     "framepack extend": TAKE | {"--by"} | MACHINE | TALK,
     "framepack inspect": {"VIDEO", "--json"},
-    "framepack drift": {"VIDEO", "--sections", "--plot", "--json"},
-    "framepack encode": {
-        "FRAMES",
     "framepack clip": {
         "VIDEO...",
         "--output",
@@ -109,6 +109,9 @@ FROZEN = {
         "--quiet",
         "-q",
     },
+    "framepack drift": {"VIDEO", "--sections", "--plot", "--json"},
+    "framepack encode": {
+        "FRAMES",
         "--output",
         "-o",
         "--frames",
