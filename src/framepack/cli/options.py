@@ -76,6 +76,8 @@ _PANELS = {
         "section_seeds",
         "section_loras",
         "blend_sections",
+        "reroll",
+        "drift_limit",
     ),
     "Pictures": ("start_strength", "end_strength", "vision_strength", "video_strength"),
     _FILE: (

@@ -148,6 +148,8 @@ class SectionDone(Event):
         num_sections: sections of the run.
         seconds: wall time of this section.
         segment: path of the frames that became final with it, or None if none did yet.
+        drift: how far it has drifted from the first-rendered section; None if not watched.
+        num_rerolls: how often it was made again because it drifted.
     """
 
     section: int
@@ -155,6 +157,8 @@ class SectionDone(Event):
     num_sections: int
     seconds: float
     segment: str | None = None
+    drift: float | None = None
+    num_rerolls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

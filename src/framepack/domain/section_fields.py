@@ -64,6 +64,25 @@ class SectionFields(Subject):
         "prompts are",
         unset="the weights of --lora",
     )
+    reroll: int = described(
+        0,
+        "How often a section that drifts is made again with other noise; the best attempt stays.",
+        title="Re-rolls",
+        option="--reroll",
+        rule="a whole number from 0, which watches no drift, to 20",
+        ge=0,
+        le=20,
+    )
+    drift_limit: float = described(
+        0.3,
+        "Drift above which a section is made again: the gravest change of sharpness, contrast or "
+        "colour against the first-rendered section, 1 being a picture lost.",
+        title="Drift limit",
+        option="--drift-limit",
+        rule="a number from 0 to 10",
+        ge=0,
+        le=10,
+    )
     blend_sections: int = described(
         0,
         "Sections over which one prompt turns into the next.",

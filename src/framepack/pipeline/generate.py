@@ -28,13 +28,16 @@ from framepack.domain.events import (
 )
 from framepack.domain.plan import Plan, Section
 from framepack.domain.settings import Settings
+from framepack.media.drift import SectionMeasures
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions, encode_conditions
-from framepack.pipeline.decode import decode_section
+from framepack.pipeline.decode import SettledFrames, decode_section
 from framepack.pipeline.deliver import deliver, write_video_thumbnail
 from framepack.pipeline.denoise import denoise_section, section_noises
 from framepack.pipeline.from_video import encode_source
+from framepack.pipeline.history import LatentHistory
 from framepack.pipeline.preview import PreviewWriter
+from framepack.pipeline.reroll import drift_score, measured, other_noise
 from framepack.pipeline.run_state import RunState, Segment
 from framepack.pipeline.statistics import RunStatistics
 from framepack.pipeline.takes import first_state
@@ -124,6 +127,17 @@ def _make(
 
 
 @dataclass(frozen=True)
+class _Attempt:
+    """A section that is rendered but not stored yet."""
+
+    latents: Tensor
+    history: LatentHistory
+    settled: SettledFrames
+    measures: SectionMeasures | None
+    drift: float
+
+
+@dataclass(frozen=True)
 class _Run:
     """What stays the same from section to section."""
 
@@ -142,29 +156,30 @@ class _Run:
         logger.info("section %d, %d of %d", section.index, number, plan.num_sections)
         started_s = stats.elapsed_s
 
-        yield StageStarted(elapsed_s=stats.elapsed_s, stage="denoise", section=section.index)
-        latents = yield from self._denoise(section, state, noise)
-        history = state.history.add(latents)
-
-        yield StageStarted(elapsed_s=stats.elapsed_s, stage="decode", section=section.index)
-        with stats.stage("decode"):
-            start, decode = self.conditions.start_latent, self.components.decode
-            settled = decode_section(plan, section, history, start, state.seam, decode)
+        attempt = yield from self._attempt(section, state, noise)
+        num_rerolls = 0
+        while attempt.drift > plan.request.drift_limit and num_rerolls < plan.request.reroll:
+            num_rerolls += 1
+            other = other_noise(plan, section, num_rerolls, noise.shape)
+            again = yield from self._attempt(section, state, other)
+            attempt = min(attempt, again, key=lambda each: each.drift)
+        settled = attempt.settled
 
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
         with stats.stage("write"):
             segment = workspace.write_segment(
                 section.segment_name, settled.start_frame, settled.frames(plan.num_kept_frames)
             )
-            workspace.save_latents(section, latents)
-            stats.end_section(num_steps, _num_frames(segment))
+            workspace.save_latents(section, attempt.latents)
+            stats.end_section(num_steps * (1 + num_rerolls), _num_frames(segment))
             stats.note_memory(self.components.device)
             done = RunState(
                 num_done=number,
-                history=history,
+                history=attempt.history,
                 seam=settled.seam,
                 segments=(*state.segments, segment) if segment else state.segments,
                 statistics=stats.to_state(),
+                reference=state.reference or attempt.measures,
             )
             workspace.commit(done)
         yield SectionDone(
@@ -174,8 +189,27 @@ class _Run:
             num_sections=plan.num_sections,
             seconds=stats.elapsed_s - started_s,
             segment=str(workspace.segment_path(segment.name)) if segment else None,
+            drift=attempt.drift if plan.request.reroll else None,
+            num_rerolls=num_rerolls,
         )
         return done
+
+    def _attempt(
+        self, section: Section, state: RunState, noise: Tensor
+    ) -> Generator[Event, None, _Attempt]:
+        """Denoise and decode a section, and measure it if sections that drift are made again."""
+        plan, stats = self.workspace.plan, self.stats
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="denoise", section=section.index)
+        latents = yield from self._denoise(section, state, noise)
+        history = state.history.add(latents)
+
+        yield StageStarted(elapsed_s=stats.elapsed_s, stage="decode", section=section.index)
+        with stats.stage("decode"):
+            start, decode = self.conditions.start_latent, self.components.decode
+            settled = decode_section(plan, section, history, start, state.seam, decode)
+            measures = measured(settled) if plan.request.reroll else None
+        drift = drift_score(measures, state.reference) if measures is not None else 0.0
+        return _Attempt(latents, history, settled, measures, drift)
 
     def _denoise(
         self, section: Section, state: RunState, noise: Tensor

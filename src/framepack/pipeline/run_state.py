@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from framepack.media.drift import SectionMeasures
 from framepack.pipeline.decode import Seam
 from framepack.pipeline.history import LatentHistory
 
@@ -37,6 +38,7 @@ class RunState:
         seam: frames that the next section will cross-fade with; None when there are none.
         segments: the files of final frames, in render order.
         statistics: running totals, ``RunStatistics.to_state()``.
+        reference: what the first-rendered section looks like, where drift is watched.
     """
 
     num_done: int
@@ -44,3 +46,4 @@ class RunState:
     seam: Seam | None
     segments: tuple[Segment, ...]
     statistics: Mapping[str, Any]
+    reference: SectionMeasures | None = None

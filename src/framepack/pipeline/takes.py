@@ -18,6 +18,7 @@ from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.decode import decode_section
 from framepack.pipeline.from_video import state_after_video
 from framepack.pipeline.history import LatentHistory, frames_to_keep
+from framepack.pipeline.reroll import measured
 from framepack.pipeline.run_state import RunState, Segment
 from framepack.pipeline.workspace import Workspace
 
@@ -99,17 +100,19 @@ def first_state(workspace: Workspace, components: Components, conditions: Condit
         index = section.render_index
         history = state.history.add(workspace.load_latents(section))
         segment = kept.segments.get(index)
-        seam = None
-        if segment is None or _is_seam_needed(index, kept):
+        seam, reference = None, state.reference
+        is_measured = bool(plan.request.reroll) and reference is None
+        if segment is None or is_measured or _is_seam_needed(index, kept):
             settled = decode_section(
                 plan, section, history, conditions.start_latent, state.seam, components.decode
             )
             seam = settled.seam
+            reference = measured(settled) if is_measured else reference
             segment = segment or workspace.write_segment(
                 section.segment_name, settled.start_frame, settled.frames(plan.num_kept_frames)
             )
         segments = (*state.segments, segment) if segment is not None else state.segments
-        state = RunState(index + 1, history, seam, segments, {})
+        state = RunState(index + 1, history, seam, segments, {}, reference)
     return state
 
 

@@ -32,6 +32,7 @@ from framepack.domain.plan import Plan, Section
 from framepack.domain.portable import rename_section_pictures
 from framepack.domain.request import GenerationRequest
 from framepack.media.codecs import LOSSLESS, NO_VIDEO, VideoFormat
+from framepack.media.drift import SectionMeasures
 from framepack.media.images import load_image
 from framepack.media.outputs import format_of
 from framepack.media.writer import VideoWriter
@@ -275,12 +276,14 @@ class Workspace:
             seam = None
             if "seam" in tensors:
                 seam = Seam(tensors["seam"], document["seam_start"])
+            reference = document.get("reference")
             state = RunState(
                 num_done=document["num_done"],
                 history=LatentHistory(tensors["history"], document["grows_backward"]),
                 seam=seam,
                 segments=tuple(Segment(**segment) for segment in document["segments"]),
                 statistics=document["statistics"],
+                reference=SectionMeasures(**reference) if reference else None,
             )
             for segment in state.segments:
                 self._check_segment(segment)
@@ -301,6 +304,7 @@ class Workspace:
             "seam_start": state.seam.start_frame if state.seam is not None else None,
             "segments": [asdict(segment) for segment in state.segments],
             "statistics": dict(state.statistics),
+            "reference": asdict(state.reference) if state.reference is not None else None,
         }
         save_tensors(self.directory / "state.safetensors", tensors, document)
 

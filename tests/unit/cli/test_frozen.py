@@ -50,6 +50,8 @@ REQUEST = {
     "--section-seeds",
     "--section-loras",
     "--blend-sections",
+    "--reroll",
+    "--drift-limit",
     "--official-length",
     "--interpolate",
     "--interpolation",
