@@ -68,6 +68,13 @@ CASES: dict[str, tuple[list[str], str]] = {
     "sound for a picture": ([*PROMPT, "--audio", "good.png", "-o", "a.gif"], "carries no sound"),
     "not a source": (["--from", "good.png"], "carries no request"),
     "too much interpolation": ([*PROMPT, "--interpolate", "9"], "interpolate (--interpolate) is"),
+    "tiny VAE without weights": ([*PROMPT, "--vae", "tiny"], "--vae tiny needs weights in the"),
+    "missing VAE weights": (
+        [*PROMPT, "--vae", "tiny", "--vae-weights", "none.pth"],
+        "none.pth does not exist; give a file with --vae-weights",
+    ),
+    "VAE weights of no use": ([*PROMPT, "--vae-weights", "a.pth"], "add --vae tiny"),
+    "remote VAE without endpoint": ([*PROMPT, "--vae", "remote"], "set remote_vae_url"),
     "unknown codec": ([*PROMPT, "--codec", "h265"], "there is no video encoder 'h265'"),
     "unknown codec option": ([*PROMPT, "--codec-options", "crff:1"], "knows no option 'crff'"),
     "missing LoRA": ([*PROMPT, "--lora", "none.safetensors:0.5"], "LoRA none.safetensors"),
