@@ -203,8 +203,10 @@ class TransformerTrainer:
                 plain = self._velocity(
                     arguments, self._conditions(batch, [""] * len(batch.captions))
                 )
-                told = torch.tensor([bool(text) for text in batch.captions], device=self.device)
-                target = target + guidance * told.view_as(level) * (velocity.detach() - plain)
+                sprites = torch.tensor(
+                    ["shape" in meaning for meaning in batch.meanings], device=self.device
+                )
+                target = target + guidance * sprites.view_as(level) * (velocity.detach() - plain)
         # With equal weights, carrying the noise of fine channels
         # through the narrow token stream would crowd out everything else.
         weights = self.channel_weights.view(-1, 1, 1, 1)
