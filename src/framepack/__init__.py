@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from framepack.domain.plan import Plan, Section
     from framepack.domain.request import GenerationRequest
     from framepack.domain.settings import Settings
-    from framepack.finished import Clip, edit_clip
+    from framepack.finished import Clip, edit_clip, upscale
     from framepack.media.drift import DriftReport, measure_drift
     from framepack.media.inspection import Inspection, inspect
     from framepack.models.spec import TINY
@@ -82,7 +82,7 @@ _HOMES = {
     "framepack.domain.plan": ("Plan", "Section"),
     "framepack.domain.request": ("GenerationRequest",),
     "framepack.domain.settings": ("Settings",),
-    "framepack.finished": ("Clip", "edit_clip"),
+    "framepack.finished": ("Clip", "edit_clip", "upscale"),
     "framepack.media.drift": ("DriftReport", "measure_drift"),
     "framepack.media.inspection": ("Inspection", "inspect"),
     "framepack.models.spec": ("TINY",),
@@ -130,6 +130,7 @@ __all__ = [
     "stream_extend",
     "stream_redo",
     "stream_resume",
+    "upscale",
 ]
 
 

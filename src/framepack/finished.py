@@ -1,4 +1,4 @@
-"""The Python face for finished videos: cut them, join them, put them into another time.
+"""The Python face for finished videos: cut, join and enlarge them, put them into another time.
 
 Bad input is refused before a file is written. Importing this module imports no torch.
 """
@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.domain.clips import ClipEdit
+from framepack.domain.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from framepack.media.clip_frames import Enlarger
+    from framepack.media.clips import ClipJob
     from framepack.media.files import StrPath
 
-__all__ = ["Clip", "edit_clip"]
+__all__ = ["Clip", "edit_clip", "upscale"]
+
+_SMALLEST_TILE = 16
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,91 @@ def edit_clip(
         InvalidRequest: bad input; nothing was written.
         WorkspaceError: the disk is full or cannot be written.
     """
-    import framepack
-    from framepack.media.clips import plan_clip, write_clip
+    from framepack.media.clips import plan_clip
 
     many = [videos] if isinstance(videos, str) or hasattr(videos, "__fspath__") else list(videos)
     asked = ClipEdit.parse(**({} if edit is None else dict(edit)) | fields)
     encoding = {"codec": codec, "codec_options": codec_options, "pixel_format": pixel_format}
     job = plan_clip(many, output, asked, encoding=encoding, audio=audio, sound=sound)
+    return _written(job, embed=embed, on_progress=on_progress)
+
+
+def upscale(
+    video: "StrPath",
+    *,
+    output: "StrPath",
+    weights: "StrPath",
+    tile: int = 256,
+    device: str = "auto",
+    embed: bool = True,
+    on_progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> Clip:
+    """Enlarge a finished video by a network of the ESRGAN family.
+
+    Args:
+        video: the video; its sound goes along.
+        output: the file to write.
+        weights: of the network, .safetensors or .pth; scale and layout follow from them.
+        tile: side of the tiles that are computed at a time, in pixels; 0 takes whole frames.
+        device: where to compute, see ``Settings.device``.
+        embed: name the video, its request and the weights in the file.
+        on_progress: called with frames done and frames in all.
+        options: ``codec``, ``codec_options``, ``pixel_format``, ``audio`` and ``sound`` of
+            :func:`edit_clip`, and fields of ``ClipEdit``.
+
+    Raises:
+        InvalidRequest: bad input; nothing was written.
+        CheckpointError: the weights are damaged or of another network; nothing was written.
+        WorkspaceError: the disk is full or cannot be written.
+    """
+    from framepack.media.clip_frames import open_source
+    from framepack.media.clips import plan_clip
+
+    if tile < 0 or 0 < tile < _SMALLEST_TILE:
+        raise InvalidRequest(
+            f"tile (--tile) is {tile}; it must be 0, for whole frames, or at least "
+            f"{_SMALLEST_TILE} pixels"
+        )
+    open_source(video)  # before torch is imported, which takes seconds
+    names = ("codec", "codec_options", "pixel_format")
+    encoding = {name: options.pop(name) for name in names if name in options}
+    given = {name: options.pop(name) for name in ("audio", "sound") if name in options}
+    asked = ClipEdit.parse(**options)
+    enlarger = _enlarger(Path(weights), tile, device)
+    job = plan_clip([video], output, asked, encoding=encoding, enlarger=enlarger, **given)
+    return _written(job, embed=embed, on_progress=on_progress)
+
+
+def _enlarger(weights: Path, tile: int, device: str) -> "Enlarger":
+    """Load the network and say what it does to frames."""
+    from functools import partial
+
+    from framepack.media.clip_frames import Enlarger
+    from framepack.media.upscale import upscale_frames
+    from framepack.pipeline.device import choose_device
+    from framepack.weights.hashing import sha256_file
+    from framepack.weights.upscaler_files import load_upscaler
+
+    chosen = choose_device(device)
+    network = load_upscaler(weights, device=chosen)
+    return Enlarger(
+        scale=network.scale,
+        frames=partial(upscale_frames, network=network, tile=tile, device=chosen),
+        document={
+            "weights": weights.name,
+            "sha256": sha256_file(weights),
+            "scale": network.scale,
+        },
+    )
+
+
+def _written(
+    job: "ClipJob", *, embed: bool, on_progress: Callable[[int, int], object] | None
+) -> Clip:
+    import framepack
+    from framepack.media.clips import write_clip
+
     document = {**job.document(), "version": framepack.__version__} if embed else None
     write_clip(job, document=document, on_step=_counted(on_progress, job.num_steps))
     return Clip(

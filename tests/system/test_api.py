@@ -55,6 +55,7 @@ def test_public_names_are_pinned() -> None:
         "stream_extend",
         "stream_redo",
         "stream_resume",
+        "upscale",
     ]
     assert all(getattr(framepack, name) is not None for name in framepack.__all__)
     assert all(getattr(api, name).__doc__ for name in api.__all__)

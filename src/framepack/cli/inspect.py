@@ -89,7 +89,8 @@ def _clip_summary(clip: Mapping[str, Any]) -> dict[str, Any]:
     """What was done to which videos, where the file is a clip."""
     sources = clip.get("sources")
     names = [each.get("name") for each in sources] if isinstance(sources, list) else []
-    return {"videos": ", ".join(map(str, names)), **_mapping(clip, "edit")}
+    upscaler = _mapping(clip, "upscaler").get("weights")
+    return {"videos": ", ".join(map(str, names)), "upscaler": upscaler, **_mapping(clip, "edit")}
 
 
 def _plan_summary(plan: Mapping[str, Any]) -> dict[str, Any]:

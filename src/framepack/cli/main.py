@@ -27,6 +27,7 @@ from framepack.cli import (
     redo,
     resume,
     train,
+    upscale,
 )
 from framepack.cli.console import make_output_safe, one_line, say, write
 from framepack.cli.stop import CANCELLED
@@ -43,6 +44,7 @@ _ORDER = (
     "extend",
     "inspect",
     "clip",
+    "upscale",
     "drift",
     "encode",
     "codecs",
@@ -92,6 +94,7 @@ for _name, _module in (
     ("extend", extend),
     ("inspect", inspect),
     ("clip", clip),
+    ("upscale", upscale),
     ("drift", drift),
     ("encode", encode),
     ("codecs", codecs),

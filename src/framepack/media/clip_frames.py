@@ -6,12 +6,13 @@ and fro and several times goes through the disk.
 Shape letters (docs/notation.md): H W size in pixels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from math import ceil, floor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,32 @@ from framepack.media.interpolate import interpolate_frames
 from framepack.media.video import probe, read_timed_frames
 from framepack.media.writer import frame_rate
 
-__all__ = ["Source", "joined_frames", "open_source", "played", "retimed", "shaped"]
+__all__ = [
+    "Enlarger",
+    "Source",
+    "joined_frames",
+    "open_source",
+    "played",
+    "retimed",
+    "shaped",
+]
 
 Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Enlarger:
+    """What makes pictures larger before they are filtered and scaled.
+
+    Attributes:
+        scale: how many times as wide and high they get.
+        frames: takes frames and yields as many, larger ones.
+        document: what it is, for the file.
+    """
+
+    scale: int
+    frames: Callable[[Iterable[Frame]], Iterator[Frame]]
+    document: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,15 +129,18 @@ def shaped(
     frames: Iterable[Frame],
     *,
     crop: CropBox | None,
+    enlarger: Enlarger | None,
     filters: Sequence[str],
     size: FrameSize | None,
     rate: Fraction,
 ) -> Iterator[Frame]:
-    """Crop, filter and scale, in that order; None leaves things as they are."""
+    """Crop, enlarge, filter and scale, in that order; None leaves things as they are."""
     if crop is not None:
         rows = slice(crop.top, crop.top + crop.height)
         columns = slice(crop.left, crop.left + crop.width)
         frames = (np.ascontiguousarray(frame[rows, columns]) for frame in frames)
+    if enlarger is not None:
+        frames = enlarger.frames(frames)
     frames = filter_frames(frames, filters, fps=rate)
     return iter(frames) if size is None else _fitted(frames, size)
 

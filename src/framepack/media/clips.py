@@ -20,6 +20,7 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.request import GenerationRequest
 from framepack.media.audio import AUDIO_CODECS
 from framepack.media.clip_frames import (
+    Enlarger,
     Source,
     joined_frames,
     open_source,
@@ -56,6 +57,7 @@ class ClipJob:
         size: of its pictures.
         keeps_sound: the videos' own sound goes with it.
         notes: lines that people should see.
+        enlarger: what makes pictures larger after they are cropped, or None.
     """
 
     edit: ClipEdit
@@ -68,6 +70,7 @@ class ClipJob:
     size: FrameSize
     keeps_sound: bool
     notes: tuple[str, ...]
+    enlarger: Enlarger | None = None
 
     @property
     def num_steps(self) -> int:
@@ -81,7 +84,10 @@ class ClipJob:
             for source in self.sources
         ]
         edit = self.edit.model_dump(mode="json", exclude_defaults=True)
-        return {"program": "framepack", "clip": {"edit": edit, "sources": sources}}
+        clip: dict[str, Any] = {"edit": edit, "sources": sources}
+        if self.enlarger is not None:
+            clip["upscaler"] = dict(self.enlarger.document)
+        return {"program": "framepack", "clip": clip}
 
 
 def plan_clip(
@@ -92,6 +98,7 @@ def plan_clip(
     encoding: Mapping[str, Any] | None = None,
     audio: StrPath | None = None,
     sound: bool = True,
+    enlarger: Enlarger | None = None,
 ) -> ClipJob:
     """Check everything, and count the frames.
 
@@ -103,6 +110,7 @@ def plan_clip(
             a request.
         audio: a file whose sound takes the place of the videos' own.
         sound: False for no sound.
+        enlarger: what makes pictures larger after they are cropped.
 
     Raises:
         InvalidRequest: a video, filter, place or encoder that does not serve, or an edit that
@@ -115,7 +123,7 @@ def plan_clip(
     fps = rate if edit.fps is None else frame_rate(edit.fps)
     lengths = [source.length_at(rate) for source in sources]
     length = clip_length(edit, lengths, rate=rate, fps=fps)
-    size = _final_size(edit, sources[0].size, rate)
+    size = _final_size(edit, sources[0].size, rate, enlarger)
     outputs = Outputs.of(output, audio=audio)
     given = {name: value for name, value in (encoding or {}).items() if value is not None}
     asked = GenerationRequest.parse(fps=float(fps), **given)
@@ -137,6 +145,7 @@ def plan_clip(
         size=size,
         keeps_sound=keeps,
         notes=tuple(filter(None, (fitted_line, sound_line, codec_line))),
+        enlarger=enlarger,
     )
 
 
@@ -183,14 +192,23 @@ def _frames(job: ClipJob, folder: Path, on_step: Callable[[], object]) -> Iterat
         job.sources, size=job.sources[0].size, rate=job.rate, num_faded=length.num_faded
     )
     kept = islice(joined, length.first, length.end)
-    frames = shaped(kept, crop=edit.crop, filters=edit.filters, size=edit.size, rate=job.rate)
+    frames = shaped(
+        kept,
+        crop=edit.crop,
+        enlarger=job.enlarger,
+        filters=edit.filters,
+        size=edit.size,
+        rate=job.rate,
+    )
     for frame in played(retimed(frames, length, edit), edit, length, folder, on_step):
         yield frame
         on_step()
 
 
-def _final_size(edit: ClipEdit, size: FrameSize, rate: Fraction) -> FrameSize:
-    """The size after crop, filters and scaling, each of which is checked."""
+def _final_size(
+    edit: ClipEdit, size: FrameSize, rate: Fraction, enlarger: Enlarger | None
+) -> FrameSize:
+    """The size after crop, enlarging, filters and scaling, each of which is checked."""
     if edit.crop is not None:
         width, height, left, top = edit.crop
         if left + width > size.width or top + height > size.height:
@@ -199,6 +217,8 @@ def _final_size(edit: ClipEdit, size: FrameSize, rate: Fraction) -> FrameSize:
                 "inside it"
             )
         size = FrameSize(width, height)
+    if enlarger is not None:
+        size = FrameSize(size.width * enlarger.scale, size.height * enlarger.scale)
     if edit.filters:
         size = FrameSize(
             *check_filters(edit.filters, width=size.width, height=size.height, fps=rate)

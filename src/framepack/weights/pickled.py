@@ -20,6 +20,9 @@ __all__ = ["PICKLE_SUFFIXES", "as_safetensors"]
 PICKLE_SUFFIXES = (".pth", ".pt", ".pkl")
 """Suffixes of files that are converted."""
 
+_WRAPPERS = ("params_ema", "params", "state_dict")
+"""What training programs call the weights in a file that could hold more; the averaged first."""
+
 
 def as_safetensors(path: Path) -> Path:
     """The file itself, or the safetensors file that a pickle file was converted to.
@@ -29,7 +32,8 @@ def as_safetensors(path: Path) -> Path:
     of the file it was made from.
 
     Args:
-        path: a file with one dictionary from names to tensors.
+        path: a file with one dictionary from names to tensors, or such a one under the name that
+            training programs give it.
 
     Raises:
         CheckpointError: damaged, holds other things than tensors, or wants to run code.
@@ -61,6 +65,10 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} is damaged, or holds more than tensors and could run code; fetch it again, or "
             "use a .safetensors file"
         ) from error
+    if isinstance(found, dict):
+        found = next(
+            (found[name] for name in _WRAPPERS if isinstance(found.get(name), dict)), found
+        )
     if not isinstance(found, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
     ):

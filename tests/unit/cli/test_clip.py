@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
+from tests.helpers.upscalers import nearest_rrdb
 
 from framepack.cli.main import main
 from framepack.media.codecs import LOSSLESS
 from framepack.media.encode import write_video
 from framepack.media.video import probe, read_frames
+from framepack.models.upscaler import RRDBConfig
 
 
 @pytest.fixture
@@ -101,3 +104,42 @@ def test_a_drift_that_cannot_be_measured_is_one_line(
 ) -> None:
     assert main(["drift", str(video), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_video_is_enlarged(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, out = tmp_path / "repeat.safetensors", tmp_path / "out.mkv"
+    save_file(nearest_rrdb(RRDBConfig(8, 4, 1, 1)).state_dict(), weights)
+    exact = ["--codec", "ffv1", "--pixel-format", "bgr0", "--device", "cpu"]
+    options = ["--weights", str(weights), "--tile", "16", *exact]
+    assert main(["upscale", str(video), "-o", str(out), *options]) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == str(out)
+    assert "20 frames, 64x32 px" in said.err
+    wanted = [frame.repeat(2, axis=0).repeat(2, axis=1) for frame in read_frames(video)]
+    assert np.array_equal(list(read_frames(out)), wanted)
+    assert main(["inspect", str(out)]) == 0
+    assert "upscaler  repeat.safetensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--weights", "missing.pth"], 2, "weights missing.pth does not exist"),
+        (["--weights", "missing.pth", "--tile", "x"], 2, "--tile is 'x'"),
+        ([], 2, "--weights"),
+    ],
+)
+def test_a_video_that_cannot_be_enlarged_is_one_line(
+    options: list[str],
+    code: int,
+    message: str,
+    video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["upscale", str(video), "-o", str(tmp_path / "out.mp4"), *options]) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

@@ -1,0 +1,141 @@
+"""``framepack upscale``: enlarge a finished video by a network."""
+
+from typing import Annotated, Any
+
+import typer
+
+from framepack.cli.console import say, write
+from framepack.cli.frames_bar import frames_bar
+from framepack.cli.options import Quiet
+from framepack.domain.clips import ClipEdit
+from framepack.domain.errors import InvalidRequest
+
+__all__ = ["command"]
+
+_FILE = "Video file"
+
+
+def command(
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", show_default=False, help="The video file.")
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT.mp4",
+            show_default=False,
+            rich_help_panel=_FILE,
+            help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp.",
+        ),
+    ],
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            show_default=False,
+            help="Weights of ESRGAN, Real-ESRGAN or what was trained from them, .safetensors or "
+            ".pth. They say how many times as large pictures get.",
+        ),
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="WxH",
+            show_default=False,
+            help=ClipEdit.model_fields["size"].description,
+        ),
+    ] = None,
+    tile: Annotated[
+        str,
+        typer.Option(
+            "--tile",
+            metavar="PX",
+            show_default=False,
+            help="Side of the tiles that are computed at a time; smaller ones take less memory, 0 "
+            "takes whole frames; default: 256.",
+        ),
+    ] = "256",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            show_default=False,
+            help="Where to compute: auto, cpu, mps, cuda, xpu, or one of several such as cuda:1; "
+            "default: the settings' device, auto unless set.",
+        ),
+    ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            "--codec",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=_FILE,
+            help="Encoder; see `framepack codecs`; default: libx264, or libvpx-vp9 for .webm.",
+        ),
+    ] = None,
+    codec_options: Annotated[
+        str,
+        typer.Option(
+            "--codec-options",
+            metavar="TEXT",
+            show_default=False,
+            rich_help_panel=_FILE,
+            help="Options of the encoder, such as crf:18; default: none.",
+        ),
+    ] = "",
+    pixel_format: Annotated[
+        str | None,
+        typer.Option(
+            "--pixel-format",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=_FILE,
+            help="Layout of the file's pixels; default: yuv420p, or the encoder's own.",
+        ),
+    ] = None,
+    no_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--no-metadata",
+            show_default=False,
+            rich_help_panel=_FILE,
+            help="Do not name the video and the weights in the file.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Enlarge a finished video by a network of the ESRGAN family.
+
+    Frames are computed one by one, in tiles that overlap. Sound goes along.
+    """
+    from framepack.domain.settings import Settings
+    from framepack.finished import upscale
+
+    if not tile.isdecimal():
+        raise InvalidRequest(f"--tile is {tile!r}; it must be a whole number of pixels, or 0")
+    fields: dict[str, Any] = {} if size is None else {"size": size}
+    with frames_bar(quiet=quiet) as on_progress:
+        made = upscale(
+            video,
+            output=output,
+            weights=weights,
+            tile=int(tile),
+            device=Settings.load(device=device).device,
+            embed=not no_metadata,
+            on_progress=on_progress,
+            codec=codec,
+            codec_options=codec_options,
+            pixel_format=pixel_format,
+            **fields,
+        )
+    for note in () if quiet else made.notes:
+        say(note)
+    if not quiet:
+        say(f"{made.num_frames} frames, {made.width}x{made.height} px")
+    write(str(made.path))
