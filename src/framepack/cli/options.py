@@ -50,6 +50,7 @@ _PANELS = {
         "end_image",
         "extend",
         "video",
+        "loop",
         "model",
         "loras",
         "variant",

@@ -51,6 +51,9 @@ def choose_length(
     With interpolation one frame past the end is generated, so that the last frames written
     lie between two generated ones, and what is too much is trimmed.
 
+    In a loop the last generated frame is the first one again. It is left out, so that repeating
+    the video shows it once and the step to it is like any other.
+
     Args:
         request: duration, rate, interpolation and window.
         has_start: the start picture is part of the video.
@@ -63,30 +66,32 @@ def choose_length(
         return _extended_length(request, extended, stride=stride, num_context=num_context)
     window, factor = request.latent_window_size, max(request.interpolate, 1)
     asked = max(round(request.duration_s * request.fps), 1)
-    kept = -(-(asked - 1) // factor) + 1
+    kept = _kept(asked, factor)
     if request.official_length:
         rate = request.fps / factor
         count = official_sections(request.duration_s, rate, window, stride=stride)
     elif has_end:
-        count = nearest_sections(kept, window, has_start=has_start, stride=stride)
+        cycle = round(asked / factor) + 1 if request.loop else kept
+        count = nearest_sections(cycle, window, has_start=has_start, stride=stride)
     else:
         count = sections_for(kept, window, has_start=has_start, stride=stride)
     generated = generated_frames(count, window, has_start=has_start, stride=stride)
     if not (request.official_length or has_end):
         return Length(count, generated, kept, asked)
-    written = (generated - 1) * factor + 1
+    written = (generated - 1) * factor + (not request.loop)
+    kept = _kept(written, factor)
     if written == asked:
-        return Length(count, generated, generated, written)
-    reason = (
-        "the original length rule makes whole sections"
-        if request.official_length
-        else "an end picture fixes the last frame, so sections are kept whole"
-    )
+        return Length(count, generated, kept, written)
+    reason = "an end picture fixes the last frame, so sections are kept whole"
+    if request.loop:
+        reason = "a loop is back at its start after whole sections"
+    if request.official_length:
+        reason = "the original length rule makes whole sections"
     note = (
         f"True length: {written} frames ({written / request.fps:.2f} s) instead of {asked} "
         f"({asked / request.fps:.2f} s); {reason}."
     )
-    return Length(count, generated, generated, written, notes=(note,))
+    return Length(count, generated, kept, written, notes=(note,))
 
 
 def _extended_length(
@@ -99,7 +104,7 @@ def _extended_length(
     prefix = there - 1 - given * stride * window
     added = max(round(request.duration_s * request.fps), 1)
     written = (there - 1) * factor + 1 + added
-    kept = -(-(written - 1) // factor) + 1 - prefix
+    kept = _kept(written, factor) - prefix
     count = max(sections_for(kept, window, has_start=True, stride=stride), given + 1)
     generated = generated_frames(count, window, has_start=True, stride=stride)
     seen = there - prefix
@@ -119,3 +124,8 @@ def _extended_length(
         num_given_sections=given,
         notes=(note,),
     )
+
+
+def _kept(num_frames: int, factor: int) -> int:
+    """Generated frames, each becoming ``factor``, that so many written ones are made of."""
+    return -(-(num_frames - 1) // factor) + 1

@@ -234,9 +234,10 @@ def make_plan(
     aims = mode in ("flf2v", "lf2v")
     variant = _choose_variant(request, model, defaults, variants, aims=aims)
     if aims and variant == "forward-only":
+        given, option = ("a loop", "--loop") if request.loop else ("an end picture", "--end-image")
         raise InvalidRequest(
-            "an end picture was given, but the forward-only variant starts from the beginning and "
-            "cannot aim at an end; leave --end-image out, or use a bi-directional model such as "
+            f"{given} was asked for, but the forward-only variant starts from the beginning and "
+            f"cannot aim at an end; leave {option} out, or use a bi-directional model such as "
             "i2v (--variant bi-directional)"
         )
     resolution = request.resolution or defaults.resolution
@@ -314,6 +315,17 @@ def _mode(
 ) -> Mode:
     has_image = request.image is not None or image_size is not None
     has_end = request.end_image is not None or end_image_size is not None
+    if request.loop:
+        if has_end:
+            raise InvalidRequest(
+                "loop (--loop) ends the video on its start picture, but an end picture was given; "
+                "leave --loop or --end-image out"
+            )
+        if not has_image:
+            raise InvalidRequest(
+                "loop (--loop) ends the video on its start picture, but there is none; give --image"
+            )
+        return "flf2v"
     if has_image:
         return "flf2v" if has_end else "i2v"
     return "lf2v" if has_end else "t2v"

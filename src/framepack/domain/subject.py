@@ -100,6 +100,13 @@ class Subject(BaseModel):
         rule="the path of a video",
         unset="none",
     )
+    loop: bool = described(
+        False,
+        "End on the start picture, so that the video repeats without a seam (bi-directional only).",
+        title="Loop",
+        option="--loop",
+        rule="true or false",
+    )
     model: str | None = described(
         None,
         "Weights to use.",

@@ -93,7 +93,7 @@ class Conditions:
             "image_embeds": self.image_embeds,
         }
         if self.end_anchor is not None:
-            tensors["end_anchor"] = self.end_anchor
+            tensors["end_anchor"] = self.end_anchor.clone()  # in a loop, the start's
         if self.negative is not None:
             tensors |= _named("negative", self.negative)
         for index, embeds in enumerate(self.prompts.values()):
@@ -145,8 +145,11 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
     start_latent = _encode_picture(start, "start", plan.seed, components)
     start_noise = seeded_generator(plan.seed, "start strength")
     end_anchor = None
-    if pictures.end is not None:
-        end_latent = _encode_picture(pictures.end, "end", plan.seed, components)
+    end = start if request.loop else pictures.end
+    if end is not None:
+        end_latent = start_latent
+        if not request.loop:
+            end_latent = _encode_picture(end, "end", plan.seed, components)
         end_noise = seeded_generator(plan.seed, "end strength")
         end_anchor = weaken(end_latent, request.end_strength, end_noise)
 
@@ -163,7 +166,7 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
 
     image_embeds = mix_vision(
         components.encode_vision(start),
-        components.encode_vision(pictures.end) if pictures.end is not None else None,
+        components.encode_vision(end) if end is not None else None,
         start_strength=request.start_strength,
         end_strength=request.end_strength,
         vision_strength=request.vision_strength,

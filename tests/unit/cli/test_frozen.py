@@ -21,6 +21,7 @@ REQUEST = {
     "--extend",
     "--video",
     "--video-strength",
+    "--loop",
     "--model",
     "--lora",
     "--variant",

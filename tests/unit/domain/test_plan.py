@@ -429,3 +429,40 @@ def test_times_of_sections_are_those_of_the_video() -> None:
     plan = plan_for(PICTURE, duration_s=10, interpolate=3, section_prompts=texts)
     prompts = [section.prompt for section in sorted(plan.sections, key=lambda one: one.index)]
     assert prompts == ["a cat one", "a cat two", "a cat two"]
+
+
+@pytest.mark.parametrize(("factor", "kept"), [(1, 108), (2, 73), (3, 37)])
+def test_a_loop_is_whole_sections_without_the_frame_that_begins_it_again(
+    factor: int, kept: int
+) -> None:
+    frames = {1: 108, 2: 144, 3: 108}[factor]
+    plan = plan_for(PICTURE, loop=True, duration_s=frames / 30, interpolate=factor)
+    assert (plan.num_frames, plan.num_kept_frames) == (frames, kept)
+    assert plan.num_generated_frames == frames // factor + 1
+    assert (plan.mode, plan.variant, plan.notes) == ("flf2v", "bi-directional", ())
+    assert plan.sections[0].end_frame == kept
+
+
+@pytest.mark.parametrize(("official", "why"), [(False, "a loop is back"), (True, "the original")])
+def test_a_loop_says_its_true_length(official: bool, why: str) -> None:
+    plan = plan_for(PICTURE, loop=True, duration_s=4, official_length=official)
+    assert plan.num_frames == 108
+    assert f"True length: 108 frames (3.60 s) instead of 120 (4.00 s); {why}" in plan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "variant", "message"),
+    [
+        (None, None, None, "but there is none; give --image"),
+        (PICTURE, PICTURE, None, "leave --loop or --end-image out"),
+        (PICTURE, None, "forward-only", "leave --loop out, or use a bi-directional model"),
+    ],
+)
+def test_what_cannot_loop_is_refused(
+    start: tuple[int, int] | None,
+    end: tuple[int, int] | None,
+    variant: Variant | None,
+    message: str,
+) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        plan_for(start, end, loop=True, variant=variant)
