@@ -89,6 +89,20 @@ CASES: dict[str, tuple[list[str], str]] = {
     ),
     "missing section file": ([*PROMPT, "--section-prompts", "none.yaml"], "none.yaml"),
     "tiny picture": (["--image", "dot.png"], "picture dot.png"),
+    "huge picture": (["--image", "huge.png"], "picture huge.png has far too many pixels"),
+    "recipe with a missing component": (
+        [*PROMPT, "--model", "recipe.toml"],
+        "vae: there is no folder",
+    ),
+    "missing video to extend": (["--extend", "none.mp4"], "video none.mp4 does not exist"),
+    "picture as a video to extend": (["--extend", "notes.txt"], "notes.txt"),
+    "two beginnings": (
+        ["--extend", "none.mp4", "--image", "good.png"],
+        "begins by itself; leave image (--image) out",
+    ),
+    "missing video to redraw": (["--video", "none.mp4"], "video none.mp4 does not exist"),
+    "too many attempts": ([*PROMPT, "--reroll", "21"], "reroll (--reroll) is '21'"),
+    "negative duration": ([*PROMPT, "--duration", "-2"], "duration_s (--duration) is '-2'"),
     "no frame rate": ([*PROMPT, "--fps", "0"], "fps (--fps) is '0'"),
     "too small": ([*PROMPT, "--resolution", "32"], "resolution 32 gives"),
     "too large": ([*PROMPT, "--resolution", "1024"], "resolution 1024 gives"),
@@ -127,6 +141,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damaged = (folder / "good.png").read_bytes()
     (folder / "corrupt.png").write_bytes(damaged[:60] + b"\0" * 40)
     (folder / "notes.txt").write_text("this is no picture\n")
+    Image.new("1", (20000, 10000)).save(folder / "huge.png")
+    (folder / "recipe.toml").write_text('base = "tiny"\n[components]\nvae = "./nothing"\n')
     Image.new("RGB", (1, 1), "teal").save(folder / "dot.png")
     (folder / "folder").mkdir()
     (folder / "folder.mp4").mkdir()

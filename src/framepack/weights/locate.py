@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from framepack.domain.errors import CheckpointError, MissingWeights
+from framepack.domain.errors import CheckpointError, InvalidRequest, MissingWeights
 from framepack.domain.settings import Settings
 from framepack.models.parts import COMPONENTS, ComponentSource, ModelSpec
 
@@ -75,7 +75,10 @@ def locate_all(spec: ModelSpec, settings: Settings) -> dict[str, Path]:
         else:
             found[component] = folder
     if problems:
-        raise MissingWeights(_advice(spec, problems, settings))
+        error = MissingWeights(_advice(spec, problems, settings))
+        if not any(spec.sources[component].repo for component in problems):
+            error.exit_code = InvalidRequest.exit_code  # a recipe that names folders in vain
+        raise error
     return found
 
 
