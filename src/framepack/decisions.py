@@ -89,12 +89,29 @@ def decide_with_outputs(
     if settled.uses_rife and weights is not None:
         settled = settled.model_copy(update={"rife_weights": weights.absolute()})
     decided, spec = plan_of(settled, settings, **options)
-    check_encoding(
-        decided.request, video, width=decided.width, height=decided.height, fps=decided.fps
-    )
-    for note in (prompt_line, vae_line, line):
+    width, height = _filtered_size(decided)
+    check_encoding(decided.request, video, width=width, height=height, fps=decided.fps)
+    filter_line = None
+    if (width, height) != (decided.width, decided.height):
+        filter_line = f"Filters make {width}x{height} px of {decided.width}x{decided.height}."
+    for note in (prompt_line, vae_line, filter_line, line):
         decided = _with_notes(decided, note, at_end=True)
     return decided, spec
+
+
+def _filtered_size(decided: Plan) -> tuple[int, int]:
+    """The size of the frames that are written, which filters may change."""
+    from framepack.media.filters import check_filters
+    from framepack.media.writer import frame_rate
+
+    filters, fps = decided.request.filters, frame_rate(decided.fps)
+    width, height = check_filters(filters, width=decided.width, height=decided.height, fps=fps)
+    if width % 2 or height % 2 or min(width, height) < 16:
+        raise InvalidRequest(
+            f"filter {', '.join(filters)} makes {width}x{height} px, and videos need even numbers "
+            "of 16 or more; add a filter such as scale=W:H"
+        )
+    return width, height
 
 
 def _with_notes(decided: Plan, line: str | None, *, at_end: bool = False) -> Plan:

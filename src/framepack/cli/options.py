@@ -85,6 +85,7 @@ _PANELS = {
         "interpolate",
         "interpolation",
         "rife_weights",
+        "filters",
         "codec",
         "codec_options",
         "pixel_format",
@@ -95,7 +96,7 @@ _PANELS = {
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _SECTIONS_METAVAR = "FILE|TEXT"
 _LORA_METAVAR = "PATH:WEIGHT"
-_REPEATED = ("loras", "styles")
+_REPEATED = ("filters", "loras", "styles")
 _LONGEST_CHOICE = 30
 
 Output = Annotated[
@@ -332,7 +333,7 @@ def _metavar(field: FieldInfo, unit: str) -> str:
         return "FILE"
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return {LoraRef: _LORA_METAVAR, str: "NAME"}.get(item, _SECTIONS_METAVAR)
+        return {LoraRef: _LORA_METAVAR, str: unit.upper() or "NAME"}.get(item, _SECTIONS_METAVAR)
     if get_origin(kind) is Literal:
         choices = "|".join(get_args(kind))
         return choices if len(choices) <= _LONGEST_CHOICE else "NAME"

@@ -7,7 +7,7 @@ command line option, so labels, help texts and forms are generated from here and
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from framepack.domain.choices import (
     MAX_DURATION_S,
@@ -258,6 +258,15 @@ class GenerationRequest(SectionFields):
         rule="the path of a .safetensors, .pkl or .pth file",
         unset="the settings' rife_weights, the small ones in the package unless set",
     )
+    filters: tuple[str, ...] = described(
+        (),
+        "ffmpeg's video filters for the finished frames, one after the other.",
+        title="Filters",
+        option="--filter",
+        unit="filter",
+        rule="a chain such as `eq=contrast=1.1,unsharp`; may be given several times",
+        unset="none",
+    )
     codec: str | None = described(
         None,
         "Video encoder.",
@@ -300,6 +309,11 @@ class GenerationRequest(SectionFields):
         option="--preset",
         rule=f"one of {', '.join(X264_PRESETS)}",
     )
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _one_filter_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _width_and_height_go_together(self) -> Self:

@@ -62,6 +62,8 @@ def check_filters(
         InvalidRequest: an unknown filter or option, one that takes or gives anything but one
             video, or one that changes the number of frames.
     """
+    if not filters:
+        return width, height
     y, x = np.mgrid[0:height, 0:width]
     frames = (
         np.stack([x + 8 * index, y + 4 * index, (x + y) // 2], axis=-1).astype(np.uint8)

@@ -16,6 +16,7 @@ from framepack.media.codecs import NO_VIDEO
 from framepack.media.encode import write_video
 from framepack.media.exports import write_pictures, write_raw_frames
 from framepack.media.files import check_output_writable
+from framepack.media.filters import check_filters, filter_frames
 from framepack.media.interpolate import interpolate_frames, num_interpolated
 from framepack.media.video import (
     attach_pictures,
@@ -25,6 +26,7 @@ from framepack.media.video import (
     read_frames,
     write_thumbnail,
 )
+from framepack.media.writer import frame_rate
 from framepack.pipeline.run_state import RunState
 from framepack.pipeline.workspace import Workspace
 
@@ -105,7 +107,12 @@ def write_video_thumbnail(workspace: Workspace, state: RunState) -> Path:
     """Write the first frame as ``NAME.thumb.jpg`` beside the video; return its path."""
     video = workspace.delivery.path
     path = video.with_name(f"{video.stem}.thumb.jpg")
-    write_thumbnail(read_frame(workspace.in_play_order(state.segments)[0], 0), path)
+    paths = workspace.in_play_order(state.segments)
+    if workspace.plan.request.filters:
+        first = next(_Made(workspace, paths).frames())
+    else:
+        first = read_frame(paths[0], 0)
+    write_thumbnail(first, path)
     return path
 
 
@@ -130,11 +137,18 @@ class _Made:
         plan = self.workspace.plan
         return min(num_interpolated(generated, plan.request.interpolate), plan.num_frames)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames as they are written."""
+        plan = self.workspace.plan
+        fps = frame_rate(plan.fps)
+        return check_filters(plan.request.filters, width=plan.width, height=plan.height, fps=fps)
+
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """All frames of lossless segments in play order, each [H, W, 3] uint8 RGB.
 
         With interpolation more than were generated; those past the end of the video are left
-        out.
+        out. Filters come last.
         """
         request = self.workspace.plan.request
         frames = interpolate_frames(
@@ -144,7 +158,8 @@ class _Made:
             rife_weights=request.rife_weights,
             device=self.device,
         )
-        return islice(frames, self.workspace.plan.num_frames)
+        frames = islice(frames, self.workspace.plan.num_frames)
+        return filter_frames(frames, request.filters, fps=frame_rate(self.workspace.plan.fps))
 
 
 def _join(made: _Made, output: Path, statistics: Statistics | None) -> int:
@@ -158,13 +173,13 @@ def _join(made: _Made, output: Path, statistics: Statistics | None) -> int:
             made.paths, output, document, title=title, description=description, audio=audio
         )
     if workspace.plan.request.codec != NO_VIDEO:
-        plan = workspace.plan
+        width, height = made.size
         write_video(
             made.frames(),
             output,
-            width=plan.width,
-            height=plan.height,
-            fps=plan.fps,
+            width=width,
+            height=height,
+            fps=workspace.plan.fps,
             video_format=workspace.video_format,
             document=document,
             title=title,
@@ -185,7 +200,8 @@ def _write_other_forms(made: _Made) -> None:
             "ext": outputs.video.suffix.lstrip("."),
             "interpolate": plan.request.interpolate if plan.request.interpolate > 1 else 0,
         }
-        shape = (made.num_frames, plan.height, plan.width)
+        width, height = made.size
+        shape = (made.num_frames, height, width)
         write_raw_frames(made.frames(), outputs.raw, shape=shape, metadata=metadata)
     if outputs.frames_dir is not None:
         write_pictures(made.frames(), outputs.frames_dir, outputs.video.stem, outputs.frames_suffix)

@@ -60,6 +60,7 @@ class Delivery:
             and self.path.suffix.lower() in JOINED_SUFFIXES
             and self.outputs.num_forms == 1
             and request.interpolate <= 1
+            and not request.filters
         )
 
 

@@ -57,6 +57,7 @@ REQUEST = {
     "--interpolate",
     "--interpolation",
     "--rife-weights",
+    "--filter",
     "--codec",
     "--codec-options",
     "--pixel-format",
