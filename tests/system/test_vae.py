@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.helpers.remote_vae import Endpoint, serving
-from tests.helpers.runs import SMALL, frames_of, seconds
+from tests.helpers.runs import SEAM_FRAMES, SMALL, frames_of, seconds
 from tests.helpers.tiny_vae import random_tiny_vae, save_tiny_vae
 
 import framepack
@@ -142,6 +142,30 @@ def test_the_settings_choose_where_a_request_does_not(
     )
     assert own.plan.request.vae == "full"
     assert not np.array_equal(frames_of(tiny.path), frames_of(own.path))
+
+
+def test_what_goes_on_from_a_video_is_blended_with_it(
+    tmp_path: Path, components: Components, weights: Path
+) -> None:
+    asked: dict[str, Any] = {**SMALL, "variant": "forward-only", "components": components}
+    source = framepack.generate(output=tmp_path / "source.mp4", duration_s=seconds(48), **asked)
+    longer = framepack.generate(
+        output=tmp_path / "longer.mp4",
+        extend=source.path,
+        duration_s=seconds(24),
+        vae="tiny",
+        vae_weights=weights,
+        **asked,
+    )
+    there, made = frames_of(source.path).astype(int), frames_of(longer.path).astype(int)
+    # The tiny VAE of random weights paints another world; a hard cut would leave the seam.
+    change = np.abs(made[48:].mean(axis=0) - there[-1]).mean()
+    before, middle = (
+        np.abs(made[frame] - there[frame]).mean() / change
+        for frame in (48 - SEAM_FRAMES - 1, 48 - SEAM_FRAMES // 2 - 1)
+    )
+    assert before < 0.05
+    assert middle > 0.2
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

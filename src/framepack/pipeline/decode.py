@@ -93,7 +93,8 @@ def decode_section(
 
     The tiny VAE sees the past alone. So of frames that two windows share, those of the window
     that began earlier are taken as they are, and nothing is blended: with sections of 8 latents
-    and more they are, bit for bit, those of the whole video decoded at once.
+    and more they are, bit for bit, those of the whole video decoded at once. Only what goes on
+    from a given video is blended with it, because another VAE made its frames.
 
     Args:
         plan: the plan the section belongs to.
@@ -110,7 +111,7 @@ def decode_section(
     overlap = overlap_frames(plan.latent_window_size, stride=TEMPORAL_STRIDE)
     if seam is None:
         joined = current
-    elif plan.request.vae == "tiny":
+    elif plan.request.vae == "tiny" and section.render_index != plan.num_given_sections:
         joined = current if plan.is_inverted else _continued(seam.pixels, current, overlap)
     elif plan.is_inverted:
         joined = blend(current, seam.pixels, overlap)
