@@ -86,7 +86,7 @@ def generate(
 
     Args:
         request: a request, or None to build one from fields in ``options``.
-        output: the MP4 file to write.
+        output: the file to write; its suffix says of what kind.
         on_event: called with each event.
         options: fields of ``GenerationRequest`` and the options of :func:`stream`.
 
@@ -121,7 +121,8 @@ def stream(
 
     Args:
         request: a request, or None to build one from ``fields``.
-        output: the video file to write: mp4, mkv, mov, webm, gif or webp by its suffix.
+        output: the video file to write: mp4, mkv, mov, webm, gif or webp by its suffix; for one
+            frame the picture: png, jpg or webp.
         run_dir: directory for the run; a new one in the outputs folder when None.
         keep_run: leave the run directory after success; the settings decide when None.
         embed: put request, hashes, statistics and input pictures into the file.
@@ -185,7 +186,7 @@ def begin(
     outputs = delivery.outputs
     if components is not None:
         asked = _of_components(asked, components)
-    outputs.check(asked.codec)
+    outputs.check(asked.codec, one_frame=asked.one_frame)
     decided, spec = decide_with_outputs(asked, settings, outputs.video, ask_torch=True)
     if components is None:
         locate_all(spec, settings)
@@ -252,7 +253,8 @@ def stream_resume(
 
     settings = settings or Settings.load()
     workspace = Workspace.open(Path(run_dir))
-    workspace.delivery.outputs.check(workspace.plan.request.codec)
+    planned = workspace.plan.request
+    workspace.delivery.outputs.check(planned.codec, one_frame=planned.one_frame)
     spec = resolve_spec(workspace.plan.model, workspace.plan.variant)
     if components is None:
         locate_all(spec, settings)

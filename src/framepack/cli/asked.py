@@ -38,8 +38,9 @@ def asked_request(fields: Mapping[str, Any], source: str | None) -> Iterator[Gen
         yield base.updated(**options)
 
 
-def new_output(settings: Settings) -> Path:
-    """A name, not used before, for a video that was given none."""
+def new_output(settings: Settings, *, one_frame: bool = False) -> Path:
+    """A name, not used before, for a video, or the picture of one frame, that was given none."""
+    suffix = ".png" if one_frame else ".mp4"
     folder, stamp = settings.outputs_dir, time.strftime("%Y%m%d-%H%M%S")
-    names = (f"framepack-{stamp}-{i}.mp4" if i else f"framepack-{stamp}.mp4" for i in count())
+    names = (f"framepack-{stamp}{f'-{i}' if i else ''}{suffix}" for i in count())
     return next(folder / name for name in names if not (folder / name).exists())

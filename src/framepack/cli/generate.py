@@ -58,9 +58,9 @@ def command(
     from framepack.domain.settings import Settings
 
     settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
-    target = Path(output) if output is not None else new_output(settings)
-    directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     with asked_request(fields, source) as request:
+        target = Path(output or new_output(settings, one_frame=request.one_frame))
+        directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
         return run(
             lambda: stream(
                 request,

@@ -16,11 +16,11 @@ __all__ = ["command", "inspection_document", "inspection_lines"]
 
 def command(
     video: Annotated[
-        str, typer.Argument(metavar="VIDEO", show_default=False, help="The video file.")
+        str, typer.Argument(metavar="VIDEO", show_default=False, help="The video or picture file.")
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Show what a video is and how it was made.
+    """Show what a video or picture is and how it was made.
 
     That is request, plan, hashes of the weights and statistics. The input pictures that
     travel in the file are named, not printed.
@@ -56,9 +56,10 @@ def inspection_document(found: "Inspection") -> dict[str, Any]:
 def inspection_lines(found: "Inspection") -> list[str]:
     """The same for people: one fact per line, grouped."""
     info, document = found.info, found.document
+    length = f"{info.num_frames} frames, {info.duration_s:.2f} s at {float(info.fps):g} fps"
     lines = [
-        f"{found.path}: {info.width}x{info.height} px, {info.num_frames} frames, "
-        f"{info.duration_s:.2f} s at {float(info.fps):g} fps, {info.codec} {info.pixel_format}"
+        f"{found.path}: {info.width}x{info.height} px, "
+        f"{'one picture' if found.is_picture else length}, {info.codec} {info.pixel_format}"
     ]
     if not document:
         return [*lines, "It carries no FramePack request: made by another program, or without."]

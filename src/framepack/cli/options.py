@@ -48,6 +48,9 @@ _PANELS = {
         "enhanced_prompts",
         "image",
         "end_image",
+        "one_frame",
+        "target_index",
+        "control_index",
         "extend",
         "video",
         "loop",
@@ -107,8 +110,9 @@ Output = Annotated[
         metavar="OUT.mp4",
         show_default=False,
         rich_help_panel=_FILE,
-        help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp; an existing one is "
-        "replaced; default: a new .mp4 in the settings' outputs folder.",
+        help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp, for one frame .png, .jpg "
+        "or .webp; an existing one is replaced; default: a new .mp4 or .png in the settings' "
+        "outputs folder.",
     ),
 ]
 FromVideo = Annotated[

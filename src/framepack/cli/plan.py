@@ -79,7 +79,7 @@ def command(
     )
     with asked_request(fields, source) as request:
         if output is not None:
-            outputs.check(request.codec)
+            outputs.check(request.codec, one_frame=request.one_frame)
         plan, _ = decide_with_outputs(request, settings, outputs.video, allow_empty=True)
     if as_json:
         write_json(plan.to_dict(), indent=2)
@@ -94,13 +94,22 @@ def plan_facts(plan: "Plan") -> dict[str, str]:
     factor = max(request.interpolate, 1)
     steps = request.num_inference_steps - plan.num_spared_steps
     few = f", {factor} of each of {plan.num_kept_frames} generated ones" if factor > 1 else ""
-    return {
-        "model": f"{plan.model}, {plan.variant}, {_MODES[plan.mode]}",
-        "size": f"{plan.width}x{plan.height} px",
+    mode = _MODES[plan.mode]
+    length = {
         "length": f"{plan.num_frames} frames, {plan.duration_s:.2f} s at {plan.fps:g} fps{few}"
         + (f" ({trimmed} more are made and trimmed)" if trimmed else ""),
         "sections": f"{plan.num_sections - plan.num_given_sections} of {plan.latent_window_size} "
         f"latent frames, {steps} steps each ({request.solver})",
+    }
+    if request.one_frame:
+        mode = mode.replace("to video", "to one picture")
+        length = {"steps": f"{steps} ({request.solver})"}
+        if request.control_index is not None:
+            length["end"] = f"end picture at index {request.control_index}"
+    return {
+        "model": f"{plan.model}, {plan.variant}, {mode}",
+        "size": f"{plan.width}x{plan.height} px",
+        **length,
         "guidance": f"distilled {request.guidance_scale:g}, true {request.true_cfg_scale:g}",
         "seed": str(plan.seed),
     }
@@ -199,8 +208,9 @@ def _print(plan: "Plan", *, verbose: bool, quiet: bool) -> None:
     write(plan.target)
     for name, value in plan_facts(plan).items():
         write(f"{name:<9}{value}")
-    write("")
-    for line in plan_table(plan, verbose=verbose):
-        write(line)
+    if not plan.request.one_frame or verbose:
+        write("")
+        for line in plan_table(plan, verbose=verbose):
+            write(line)
     for note in () if quiet else plan.notes:
         say(note)

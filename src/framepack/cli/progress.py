@@ -147,11 +147,15 @@ def plan_lines(event: Planned) -> list[str]:
     plan = event.plan
     count = len(plan["sections"])
     seconds = plan["num_frames"] / plan["fps"]
+    request, mode = plan["request"], _MODES[plan["mode"]]
+    made = f"{plan['num_frames']} frames ({seconds:.2f} s at {plan['fps']:g} fps)"
+    if request["one_frame"]:
+        mode = mode.replace("to video", "to one picture")
+        made = f"at index {request['target_index']}"
     line = (
-        f"{_MODES[plan['mode']]}, {plan['model']} {plan['variant']}: "
-        f"{plan['width']}x{plan['height']}, {plan['num_frames']} frames "
-        f"({seconds:.2f} s at {plan['fps']:g} fps), {count} section{'s' if count != 1 else ''} of "
-        f"{plan['request']['num_inference_steps']} steps, seed {plan['seed']}"
+        f"{mode}, {plan['model']} {plan['variant']}: "
+        f"{plan['width']}x{plan['height']}, {made}, {count} section{'s' if count != 1 else ''} of "
+        f"{request['num_inference_steps']} steps, seed {plan['seed']}"
     )
     return [line, *plan["notes"]]
 
@@ -162,8 +166,9 @@ def summary_line(event: Finished) -> str:
     memory = f"{stats['peak_host_gb']:.1f} GB"
     if stats["peak_device_gb"] is not None:
         memory += f" and {stats['peak_device_gb']:.1f} GB on the device"
+    made = f"{event.num_frames} frames ({event.duration_s:.2f} s)"
     return (
-        f"{event.num_frames} frames ({event.duration_s:.2f} s) in {stats['total_s']:.1f} s, "
+        f"{made if event.duration_s else 'One picture'} in {stats['total_s']:.1f} s, "
         f"{stats['step_s']:.2f} s per step, peak memory {memory}"
     )
 

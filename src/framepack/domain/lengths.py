@@ -62,6 +62,8 @@ def choose_length(
         extended: a video to go on from; the duration is then what is added.
         num_context: latent frames of it, besides its start, that the first new section sees.
     """
+    if request.one_frame:
+        return Length(num_sections=1, num_generated_frames=1, num_kept_frames=1, num_frames=1)
     if extended is not None:
         return _extended_length(request, extended, stride=stride, num_context=num_context)
     window, factor = request.latent_window_size, max(request.interpolate, 1)

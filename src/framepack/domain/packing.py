@@ -26,6 +26,7 @@ __all__ = [
     "Tier",
     "forward_indices",
     "inverted_indices",
+    "one_frame_indices",
 ]
 
 START_LATENT_FRAMES = 1
@@ -233,6 +234,20 @@ def forward_indices(latent_window_size: int, layout: PackingLayout = RELEASED) -
     start, *history, noisy = _consecutive(sizes)
     by_name = {tier.name: run for tier, run in zip(far_to_near, history, strict=True)}
     return FrameIndices(start, noisy, {tier.name: by_name[tier.name] for tier in layout.tiers})
+
+
+def one_frame_indices(target: int, control: int | None = None) -> FrameIndices:
+    """Positions for a single picture: the start picture, it, and an end picture; no history.
+
+    Args:
+        target: position of the latent frame being generated.
+        control: position of the end picture, which is full-rate context; None without one.
+
+    Source: the one-frame options of musubi-tuner (``target_index``, ``control_index``, ``no_2x``,
+    ``no_4x``).
+    """
+    history = {"1x": (control,)} if control is not None else {}
+    return FrameIndices((0,), (target,), history)
 
 
 def _tier_sizes(tiers: Iterable[Tier]) -> tuple[int, ...]:

@@ -6,8 +6,6 @@ frame count, and every section with its frame indices, in rendering order.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,10 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
 from framepack.domain.lengths import Length, choose_length
-from framepack.domain.packing import FrameIndices, forward_indices, inverted_indices
 from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant, explain
-from framepack.domain.schedule import overlap_frames, paddings, section_frames
-from framepack.domain.section_settings import SectionSettings, settle_sections
+from framepack.domain.sections import Section, plan_sections
 from framepack.domain.sizes import choose_size
 from framepack.domain.sources import VideoFacts
 
@@ -26,53 +22,6 @@ __all__ = ["Mode", "ModelDefaults", "ModelGeometry", "Plan", "Section", "make_pl
 
 Mode = Literal["t2v", "i2v", "flf2v", "lf2v"]
 """Text alone, start picture, start and end picture (first-last), end picture alone (last)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One run of the denoiser.
-
-    Attributes:
-        index: position from the start of the video, 0 first.
-        render_index: position in rendering order, 0 first.
-        padding: gap to the start picture on the time axis, in sections; 0 when forward-only.
-        indices: positions of its latent frames on the time axis.
-        prompt: what happens in it.
-        mixture: texts and their shares, which sum to 1, where prompts blend; else empty.
-        image: picture that stands for the start picture in it, or None.
-        seed: of its noise, or None for the video's.
-        loras: weights of the request's LoRAs in it; empty where no section changes them.
-        start_frame: first generated frame it is responsible for.
-        end_frame: one past the last generated frame it is responsible for.
-        overlap_frames: frames blended with its neighbour rendered before; 0 for the first.
-        is_first_rendered: nothing was rendered before it.
-        is_last_rendered: nothing will be rendered after it.
-    """
-
-    index: int
-    render_index: int
-    padding: int
-    indices: FrameIndices
-    prompt: str
-    start_frame: int
-    end_frame: int
-    overlap_frames: int
-    is_first_rendered: bool
-    is_last_rendered: bool
-    mixture: tuple[tuple[str, float], ...] = ()
-    image: Path | None = None
-    seed: int | None = None
-    loras: tuple[float, ...] = ()
-
-    @property
-    def texts(self) -> tuple[tuple[str, float], ...]:
-        """Every text that steers it, with its share."""
-        return self.mixture or ((self.prompt, 1.0),)
-
-    @property
-    def segment_name(self) -> str:
-        """What its files are called in a run directory."""
-        return f"{self.index:06d}"
 
 
 class Plan(BaseModel):
@@ -128,8 +77,8 @@ class Plan(BaseModel):
 
     @property
     def duration_s(self) -> float:
-        """True length of the video, seconds."""
-        return self.num_frames / self.fps
+        """True length of the video, seconds; 0 for one picture."""
+        return 0.0 if self.request.one_frame else self.num_frames / self.fps
 
     @property
     def num_spared_steps(self) -> int:
@@ -158,7 +107,12 @@ class Plan(BaseModel):
 
     @property
     def target(self) -> str:
-        """The line that announces a video: the target of the original rule, and the true count."""
+        """The line that announces a video: the target of the original rule, and the true count.
+
+        Of one picture it says where it stands.
+        """
+        if self.request.one_frame:
+            return f"One picture, at index {self.request.target_index} of the time axis."
         number = self.num_sections - self.num_given_sections
         target = (4 * self.latent_window_size - 3) * number + 1
         sections = "section" if number == 1 else "sections"
@@ -233,6 +187,11 @@ def make_plan(
     mode = _mode(request, image_size, end_image_size)
     aims = mode in ("flf2v", "lf2v")
     variant = _choose_variant(request, model, defaults, variants, aims=aims)
+    if request.one_frame and variant == "forward-only":
+        raise InvalidRequest(
+            "one frame (--one-frame) stands where the bi-directional variant places it, next to "
+            "the start picture; use a bi-directional model such as i2v (--variant bi-directional)"
+        )
     if aims and variant == "forward-only":
         given, option = ("a loop", "--loop") if request.loop else ("an end picture", "--end-image")
         raise InvalidRequest(
@@ -243,7 +202,8 @@ def make_plan(
     resolution = request.resolution or defaults.resolution
     shape = _shape(request, mode, image_size, end_image_size)
     width, height = choose_size(request, model, geometry, resolution, shape)
-    has_start = mode in ("i2v", "flf2v")
+    # One frame is decoded by itself.
+    has_start = mode in ("i2v", "flf2v") and not request.one_frame
     length = choose_length(
         request,
         has_start=has_start,
@@ -280,9 +240,9 @@ def make_plan(
         num_generated_frames=length.num_generated_frames,
         num_prefix_frames=length.num_prefix_frames,
         num_given_sections=length.num_given_sections,
-        latent_window_size=request.latent_window_size,
+        latent_window_size=request.section_latents,
         has_start=has_start,
-        sections=_sections(resolved, length, geometry, has_start=has_start),
+        sections=plan_sections(resolved, length, geometry, has_start=has_start),
         notes=length.notes + _notes(resolved, length, geometry),
     )
 
@@ -298,7 +258,7 @@ def _choose_variant(
     variant = request.variant or defaults.variant
     if request.extend is not None and "forward-only" in variants:
         variant = "forward-only"  # only what is made from start to end can go on
-    if request.variant is None and aims and "bi-directional" in variants:
+    if request.variant is None and (aims or request.one_frame) and "bi-directional" in variants:
         variant = "bi-directional"  # only the end rendered first can aim at a picture
     if variant not in variants:
         raise InvalidRequest(
@@ -363,6 +323,7 @@ def _resolve(
         "true_cfg_scale": defaults.true_cfg_scale,
         "shift": defaults.shift,
         "solver": defaults.solver,
+        **request.one_frame_places,
     }
     given = {name: value for name, value in dict(request).items() if value is not None}
     decided = {
@@ -376,63 +337,6 @@ def _resolve(
         return ResolvedRequest.model_validate(filled | given | decided)
     except ValidationError as error:  # a default of the model's recipe
         raise InvalidRequest(f"model {model}: {explain(error)}") from error
-
-
-def _sections(
-    request: ResolvedRequest, length: Length, geometry: ModelGeometry, *, has_start: bool
-) -> tuple[Section, ...]:
-    """Every section in rendering order."""
-    window, stride = request.latent_window_size, geometry.temporal_stride
-    count = length.num_sections
-    inverted = request.variant == "bi-directional"
-    spans = [
-        section_frames(index, window, length.num_kept_frames, has_start=has_start, stride=stride)
-        for index in range(count)
-    ]
-    given = length.num_given_sections
-    fps = request.fps / max(request.interpolate, 1)
-    # Sections and times are counted from the start of what is made.
-    starts_s = [(start - spans[given][0]) / fps for start, _ in spans[given:]]
-    settings = settle_sections(
-        request.section_cues,
-        prompt=request.prompt,
-        mode=request.section_mode,
-        blend_sections=request.blend_sections,
-        starts_s=starts_s,
-        duration_s=(length.num_kept_frames - spans[given][0]) / fps
-        if given
-        else length.num_frames / request.fps,
-        loras=request.loras,
-    )
-    settings = (*(SectionSettings("", (), None, None) for _ in range(given)), *settings)
-    gaps = paddings(count, geometry.trained_padding) if inverted else [0] * count
-    sections = []
-    for render_index, padding in enumerate(gaps):
-        index = count - 1 - render_index if inverted else render_index
-        own = settings[index]
-        sections.append(
-            Section(
-                index=index,
-                render_index=render_index,
-                padding=padding,
-                indices=(
-                    inverted_indices(padding, window, geometry.layout)
-                    if inverted
-                    else forward_indices(window, geometry.layout)
-                ),
-                prompt=own.prompt,
-                start_frame=spans[index][0],
-                end_frame=spans[index][1],
-                overlap_frames=overlap_frames(window, stride=stride) if render_index else 0,
-                is_first_rendered=render_index == 0,
-                is_last_rendered=render_index == count - 1,
-                mixture=own.mixture,
-                image=own.image,
-                seed=own.seed,
-                loras=own.loras,
-            )
-        )
-    return tuple(sections)
 
 
 def _notes(request: ResolvedRequest, length: Length, geometry: ModelGeometry) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ from framepack.domain.choices import (
 )
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.fields import described, explain_fields
-from framepack.domain.section_fields import SECTION_FIELDS, SectionFields
+from framepack.domain.one_frame import OneFrameFields
+from framepack.domain.section_fields import SECTION_FIELDS
 
 __all__ = [
     "MAX_DURATION_S",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 
-class GenerationRequest(SectionFields):
+class GenerationRequest(OneFrameFields):
     """One video to make, as asked. None always means "the model's own default".
 
     Build it with ``GenerationRequest.parse(...)`` to get one clear line on bad input; the plain
@@ -179,16 +180,6 @@ class GenerationRequest(SectionFields):
         title="Solver",
         option="--solver",
         rule="one of unipc, euler",
-    )
-    latent_window_size: int = described(
-        9,
-        "Length of a section; the published weights were trained with 9.",
-        title="Window",
-        option="--latent-window-size",
-        unit="latent frames",
-        rule="a whole number of latent frames from 1 to 33",
-        ge=1,
-        le=33,
     )
     start_strength: float = described(
         1.0,
@@ -390,8 +381,8 @@ class GenerationRequest(SectionFields):
 class ResolvedRequest(GenerationRequest):
     """A request with every default filled in: what is planned, stored and repeated.
 
-    Only files may be None, which then means that there is none. ``shift`` 0 is the rule that
-    depends on the size.
+    Only files may be None, which then means that there is none, and the indices of one frame
+    where a video is made. ``shift`` 0 is the rule that depends on the size.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What changes from section to section: fields of a request."""
+"""How long sections are, and what changes from one to the next: fields of a request."""
 
 from pathlib import Path
 
@@ -21,8 +21,18 @@ SECTION_FIELDS = frozenset(_CUE_KINDS)
 
 
 class SectionFields(Subject):
-    """Prompts, pictures, seeds and LoRA weights of sections; see :class:`GenerationRequest`."""
+    """Length, prompts, pictures, seeds and LoRAs of sections; see :class:`GenerationRequest`."""
 
+    latent_window_size: int = described(
+        9,
+        "Length of a section; the published weights were trained with 9.",
+        title="Window",
+        option="--latent-window-size",
+        unit="latent frames",
+        rule="a whole number of latent frames from 1 to 33",
+        ge=1,
+        le=33,
+    )
     section_prompts: tuple[SectionCue, ...] = described(
         (),
         "What happens in single sections.",

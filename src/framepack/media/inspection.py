@@ -1,6 +1,7 @@
-"""What a video file is, and the request that travels in it."""
+"""What a video or picture file is, and the request that travels in it."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from framepack.domain.portable import rename_section_pictures
 from framepack.domain.request import GenerationRequest
 from framepack.media.files import StrPath
 from framepack.media.metadata import read_metadata, read_pictures
+from framepack.media.stills import is_still, still_facts
 from framepack.media.video import VideoInfo, probe
 
 __all__ = ["Inspection", "inspect"]
@@ -20,7 +22,8 @@ class Inspection:
 
     Attributes:
         path: the file.
-        info: size, frame rate, number of frames, duration, codec.
+        info: size, frame rate, number of frames, duration, codec; a picture is one frame without
+            rate and duration.
         document: request, plan, hashes of the weights, version and statistics; empty if
             the file does not carry them.
     """
@@ -28,6 +31,11 @@ class Inspection:
     path: Path
     info: VideoInfo
     document: dict[str, Any]
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the file is one picture, not a video."""
+        return self.info.duration_s == 0
 
     @property
     def request(self) -> GenerationRequest | None:
@@ -72,10 +80,16 @@ class Inspection:
 
 
 def inspect(path: StrPath) -> Inspection:
-    """Read what a video file is and what it says about itself. Imports no torch.
+    """Read what a video or picture file is and what it says about itself. Imports no torch.
 
     Raises:
-        InvalidRequest: missing, damaged, or no video.
+        InvalidRequest: missing, damaged, or no video or picture.
     """
     document = read_metadata(path)
-    return Inspection(Path(path), probe(path), document)
+    return Inspection(Path(path), _still_info(path) if is_still(path) else probe(path), document)
+
+
+def _still_info(path: StrPath) -> VideoInfo:
+    """A picture as one frame without duration."""
+    width, height, codec, pixel_format = still_facts(path)
+    return VideoInfo(width, height, Fraction(0), 1, 0.0, codec, pixel_format.lower())

@@ -1,7 +1,8 @@
 """The document inside a video: the whole request, hashes, and the fitted input pictures.
 
-It is one JSON object in the ``comment`` tag, which every MP4 tool keeps. Pictures travel
-in it as lossless WebP, so that an image-to-video run can be repeated from its file alone.
+It is one JSON object in the ``comment`` tag, which every MP4 tool keeps and a PNG has as well.
+Pictures travel in it as lossless WebP, so that an image-to-video run can be repeated from its
+file alone.
 """
 
 import base64
@@ -18,6 +19,7 @@ from PIL import Image
 from framepack.domain.errors import InvalidRequest
 from framepack.media.files import StrPath, open_video
 from framepack.media.images import load_image_bytes
+from framepack.media.stills import is_still, read_still_tags
 
 __all__ = [
     "attach_pictures",
@@ -72,10 +74,10 @@ def read_pictures(document: Mapping[str, Any]) -> dict[str, Image.Image]:
 
 
 def read_metadata(path: StrPath) -> dict[str, Any]:
-    """The document inside a video, or beside it; empty if the video is not ours.
+    """The document inside a video or picture, or beside it; empty if the file is not ours.
 
     Raises:
-        InvalidRequest: the file is missing or no video.
+        InvalidRequest: the file is missing, or no video or picture.
     """
     try:
         beside = sidecar(path)
@@ -88,11 +90,13 @@ def read_metadata(path: StrPath) -> dict[str, Any]:
 
 
 def read_tags(path: StrPath) -> dict[str, str]:
-    """All tags of a video file as they are, such as ``title`` and ``comment``.
+    """All tags of a video or picture as they are, such as ``title`` and ``comment``.
 
     Raises:
-        InvalidRequest: the file is missing or no video.
+        InvalidRequest: the file is missing, or no video or picture.
     """
+    if is_still(path):
+        return read_still_tags(path)
     with open_video(path) as (container, _):
         # Matroska and WebM give them back in capitals.
         return {name.lower(): text for name, text in container.metadata.items()}

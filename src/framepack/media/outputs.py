@@ -22,10 +22,11 @@ from framepack.media.codecs import (
     video_format,
 )
 from framepack.media.exports import PICTURE_SUFFIXES, RAW_SUFFIX
-from framepack.media.files import StrPath, check_output_writable, shown
+from framepack.media.files import VIDEO_SUFFIXES, StrPath, check_output_writable, shown
+from framepack.media.stills import STILL_SUFFIXES
 from framepack.media.writer import VideoWriter
 
-__all__ = ["Outputs", "check_encoding", "format_of", "settle_codec"]
+__all__ = ["Outputs", "check_encoding", "format_of", "output_suffixes", "settle_codec"]
 
 _MAX_GIF_FPS = 50
 _DEFAULT_CODEC = "libx264"
@@ -37,7 +38,8 @@ class Outputs:
     """Where everything goes, and the sound that goes with it.
 
     Attributes:
-        video: the video file; names the other files too where there is no video.
+        video: the video file, or the picture of one frame; names the other files too where
+            there is no video.
         frames_dir: folder for numbered pictures of all frames, or None.
         frames_suffix: what kind of pictures, one of ``PICTURE_SUFFIXES``.
         raw: safetensors file for raw frames, or None.
@@ -77,18 +79,21 @@ class Outputs:
         """How many copies of the frames are written."""
         return 1 + (self.raw is not None) + (self.frames_dir is not None)
 
-    def check(self, codec: str | None) -> None:
+    def check(self, codec: str | None, *, one_frame: bool = False) -> None:
         """Check that everything can be written here.
 
         Args:
             codec: of the request.
+            one_frame: one picture is made instead of a video.
 
         Raises:
             InvalidRequest: a wrong suffix, a place that cannot be written, sound that cannot be
                 read, or nothing to write.
         """
+        if one_frame:
+            self._check_alone()
         if codec != NO_VIDEO:
-            check_output_writable(self.video)
+            check_output_writable(self.video, output_suffixes(one_frame=one_frame))
         elif self.frames_dir is None and self.raw is None:
             raise InvalidRequest(
                 "codec none writes no video, and nothing else was asked for; add --frames DIR "
@@ -105,6 +110,15 @@ class Outputs:
                 raise InvalidRequest("sound needs a video; leave --audio or --codec none out")
             check_audio(self.audio, self.video)
 
+    def _check_alone(self) -> None:
+        names = {"frames_dir": "--frames", "raw": "--raw", "audio": "--audio"}
+        for name, option in names.items():
+            if getattr(self, name) is not None:
+                raise InvalidRequest(
+                    f"one frame (--one-frame) is one picture file and nothing else; leave {option} "
+                    "out"
+                )
+
     def to_dict(self) -> dict[str, str | None]:
         """Return JSON-able values; paths become absolute."""
         return {
@@ -120,6 +134,11 @@ class Outputs:
             for name, value in values.items()
         }
         return cls(**read)
+
+
+def output_suffixes(*, one_frame: bool) -> tuple[str, ...]:
+    """What names of video files, or of the picture of one frame, may end in."""
+    return STILL_SUFFIXES if one_frame else VIDEO_SUFFIXES
 
 
 def format_of(request: GenerationRequest) -> VideoFormat:
@@ -140,6 +159,8 @@ def settle_codec(request: GenerationRequest, video: Path) -> tuple[GenerationReq
         InvalidRequest: an unknown encoder, option or pixel format, or one that the file's kind
             has no use for.
     """
+    if request.one_frame:
+        return request, None
     suffix = video.suffix.lower()
     if request.codec != NO_VIDEO and suffix in ANIMATIONS:
         own = (request.codec, request.codec_options, request.pixel_format)
@@ -167,10 +188,13 @@ def check_encoding(
 ) -> None:
     """Encode two black frames as the video will be, into a file that is thrown away.
 
+    Animated pictures, and the picture of one frame, need no encoder.
+
     Raises:
         InvalidRequest: the codec does not go into the container or refuses the size.
     """
-    if request.codec == NO_VIDEO or video.suffix.lower() in ANIMATIONS:
+    is_encoded = not request.one_frame and request.codec != NO_VIDEO
+    if not is_encoded or video.suffix.lower() in ANIMATIONS:
         return
     chosen = format_of(request)
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:

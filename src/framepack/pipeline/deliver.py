@@ -13,11 +13,12 @@ import framepack
 from framepack.domain.events import Statistics
 from framepack.domain.portable import without_folders
 from framepack.media.codecs import NO_VIDEO
-from framepack.media.encode import write_video
+from framepack.media.encode import write_picture, write_video
 from framepack.media.exports import write_pictures, write_raw_frames
 from framepack.media.files import check_output_writable
 from framepack.media.filters import check_filters, filter_frames
 from framepack.media.interpolate import interpolate_frames, num_interpolated
+from framepack.media.outputs import output_suffixes
 from framepack.media.video import (
     attach_pictures,
     concat_segments,
@@ -66,7 +67,8 @@ def deliver_partial(workspace: Workspace, output: Path) -> int:
         InvalidRequest: the output cannot be written.
         WorkspaceError: the run is in use or damaged, or the disk is full.
     """
-    check_output_writable(output)
+    one_frame = workspace.plan.request.one_frame
+    check_output_writable(output, output_suffixes(one_frame=one_frame))
     with workspace:
         state = workspace.load_state()
         if state is None:
@@ -168,6 +170,10 @@ def _join(made: _Made, output: Path, statistics: Statistics | None) -> int:
     document = video_document(workspace, statistics) if workspace.delivery.embed else None
     title, description = _titles(workspace) if document is not None else ("", "")
     audio = workspace.delivery.outputs.audio
+    if workspace.plan.request.one_frame:
+        frame = next(made.frames())
+        write_picture(frame, output, document=document, title=title, description=description)
+        return 1
     if workspace.is_joined:
         return concat_segments(
             made.paths, output, document, title=title, description=description, audio=audio
@@ -213,4 +219,4 @@ def _titles(workspace: Workspace) -> tuple[str, str]:
         f"{request.prompt} (model {request.model}, {request.variant}, seed {request.seed}, "
         f"{request.num_inference_steps} steps)".strip()
     )
-    return "FramePack video", description
+    return f"FramePack {'picture' if request.one_frame else 'video'}", description

@@ -270,14 +270,15 @@ def _finish(
     plan, delivery = workspace.plan, workspace.delivery
     with stats.stage("write"):
         num_frames = deliver(workspace, state, stats.summary(), device=str(device))
-        thumbnail = write_video_thumbnail(workspace, state) if delivery.thumbnail else None
+        is_shown_small = delivery.thumbnail and not plan.request.one_frame
+        thumbnail = write_video_thumbnail(workspace, state) if is_shown_small else None
         if not delivery.keep_run:
             workspace.remove()
     return Finished(
         elapsed_s=stats.elapsed_s,
         path=str(workspace.main_output),
         num_frames=num_frames,
-        duration_s=num_frames / plan.fps,
+        duration_s=0.0 if plan.request.one_frame else num_frames / plan.fps,
         stats=stats.summary(),
         thumbnail=str(thumbnail) if thumbnail else None,
     )

@@ -47,7 +47,7 @@ def _events(path: Path) -> Iterator[Event]:
             "fps": 30.0,
             "seed": 7,
             "sections": [{}, {}],
-            "request": {"num_inference_steps": NUM_STEPS},
+            "request": {"num_inference_steps": NUM_STEPS, "one_frame": False},
             "notes": ["True length: 60 frames."],
         },
     )

@@ -255,7 +255,8 @@ def test_every_default_is_filled_in_from_the_model() -> None:
     request = plan_for(PICTURE).request
     given = {name: value for name, value in dict(request).items() if value is None}
     files = {"image", "end_image", "extend", "video", "vae_weights", "rife_weights"}
-    assert given.keys() == files | {"codec", "pixel_format"}
+    places = {"target_index", "control_index"}
+    assert given.keys() == files | places | {"codec", "pixel_format"}
     assert (request.model, request.variant, request.solver) == ("i2v", "bi-directional", "unipc")
     assert (request.num_inference_steps, request.guidance_scale, request.shift) == (25, 10, 0)
     assert (request.resolution, request.width, request.height) == (640, 832, 480)
