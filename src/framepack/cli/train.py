@@ -160,7 +160,7 @@ def rife(
     device: _TrainingDevice = "auto",
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", show_default=False, help="Optimiser steps; default: 6000."),
+        typer.Option(metavar="N", show_default=False, help="Optimiser steps; default: 4000."),
     ] = None,
     seed: _Seed = 0,
     minutes: _Minutes = None,

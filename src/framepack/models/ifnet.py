@@ -49,6 +49,8 @@ class IFNetConfig:
         encoder: kind of the feature encoder.
         encoder_width: its inner channels; 0 without one.
         features: channels of features of each picture; 0 without an encoder.
+        smooth: shrink pictures by the mean of what they lose, as this project's own weights are
+            trained; the published ones take four pixels in the middle. Marked by an empty tensor.
     """
 
     widths: tuple[int, ...] = (192, 128, 96, 64)
@@ -56,6 +58,7 @@ class IFNetConfig:
     encoder: Encoder = "none"
     encoder_width: int = 0
     features: int = 0
+    smooth: bool = False
 
 
 class Step(NamedTuple):
@@ -106,7 +109,9 @@ class IFNet(nn.Module):
         seen = _PICTURES_AND_TIME + 2 * config.features
         for index, width in enumerate(config.widths):
             inputs = seen + (_MASK_AND_FLOW if index else 0)
-            self.add_module(f"block{index}", _Block(inputs, width, config.num_outputs))
+            self.add_module(f"block{index}", _Block(inputs, width, config))
+        if config.smooth:
+            self.register_buffer("smooth", torch.empty(0))
         if config.encoder != "none":
             self.encode = _encoder(config)
 
@@ -164,19 +169,22 @@ class IFNet(nn.Module):
 class _Block(nn.Module):
     """One correction of flow and mask, at a quarter of the resolution that it is given."""
 
-    def __init__(self, inputs: int, width: int, num_outputs: int) -> None:
+    def __init__(self, inputs: int, width: int, config: IFNetConfig) -> None:
         super().__init__()
+        self._smooth = config.smooth
         self.conv0 = nn.Sequential(_shrink(inputs, width // 2), _shrink(width // 2, width))
         self.convblock = nn.Sequential(*[_Residual(width) for _ in range(_NUM_RESIDUALS)])
         self.lastconv = nn.Sequential(
-            nn.ConvTranspose2d(width, 4 * num_outputs, 4, 2, 1), nn.PixelShuffle(2)
+            nn.ConvTranspose2d(width, 4 * config.num_outputs, 4, 2, 1), nn.PixelShuffle(2)
         )
 
     def forward(self, seen: Tensor, flow: Tensor | None, scale: int) -> tuple[Tensor, Tensor]:
         """Return what to add to the flow [B, 4, H, W], and a mask [B, 1, H, W]."""
         if flow is not None:
             seen = torch.cat([seen, flow / scale], dim=1)
-        if scale > 1:
+        if scale > 1 and self._smooth:
+            seen = F.avg_pool2d(seen, scale)
+        elif scale > 1:
             seen = F.interpolate(seen, scale_factor=1 / scale, mode="bilinear")
         found = self.lastconv(self.convblock(self.conv0(seen)))[:, :_FLOW_AND_MASK].float()
         if scale > 1:
@@ -252,4 +260,5 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> IFNetConfig | None:
         encoder=kinds[key] if key else "none",
         encoder_width=shapes[key][0] if key else 0,
         features=shapes[key][1] if key else 0,
+        smooth="smooth" in shapes,
     )

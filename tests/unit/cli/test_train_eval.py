@@ -77,6 +77,29 @@ def test_train_tiny_that_was_stopped_says_how_to_go_on(
     assert "The same command goes on" in capsys.readouterr().err
 
 
+def test_train_rife_prints_the_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = _replace(monkeypatch, "framepack.training.rife.recipe.train", True)
+    given = ["--steps", "3", "--seed", "5", "--device", "cpu", "-o", "there"]
+    assert main(["train", "rife", "--run-dir", "here", *given]) == 0
+    assert capsys.readouterr().out == f"{Path('there') / 'model.safetensors'}\n"
+    assert train.arguments == (Path("here"),)
+    assert train.options["output"] == Path("there")
+    assert (train.options["steps"], train.options["seed"]) == (3, 5)
+    assert train.options["minutes"] is None
+
+
+def test_train_rife_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _replace(monkeypatch, "framepack.training.rife.recipe.train", False)
+    assert main(["train", "rife", "--minutes", "0.5"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the same command goes on" in err
+
+
 def test_training_figures_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

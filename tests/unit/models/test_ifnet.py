@@ -1,5 +1,7 @@
 """IFNet: published layouts, any time, and a warp that fetches pixels from where it says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.helpers.ifnets import LAYOUTS, SMALL_LAYOUT, published_shapes, random_ifnet
@@ -98,6 +100,24 @@ def test_plain_blocks_add_to_the_mask_and_blocks_with_features_replace_it():
     assert torch.allclose(final_mask(SMALL_LAYOUT), torch.tensor(1.0 + 2 + 3 + 4))
     seen = IFNetConfig((8, 8, 8, 8), encoder="named", encoder_width=4, features=2)
     assert torch.allclose(final_mask(seen), torch.tensor(4.0))
+
+
+def test_own_weights_see_means_and_published_ones_four_pixels():
+    """A row of pixels that the published shrinking passes over, ours sees."""
+    first = torch.zeros(1, 3, 32, 32)
+    marked = first.clone()
+    marked[:, :, ::8] = 1  # outermost of eight, so never among the four in the middle
+    time = torch.tensor([0.5])
+    published, own = (
+        random_ifnet(replace(SMALL_LAYOUT, smooth=smooth)) for smooth in (False, True)
+    )
+    assert torch.equal(*(published.steps(x, x, time)[0].flow for x in (first, marked)))
+    assert not torch.equal(*(own.steps(x, x, time)[0].flow for x in (first, marked)))
+
+
+def test_own_weights_say_so_in_their_keys():
+    network = random_ifnet(replace(SMALL_LAYOUT, smooth=True))
+    assert infer_config(shapes_of(network)) == replace(SMALL_LAYOUT, smooth=True)
 
 
 def test_sizes_that_do_not_fit_are_refused():

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from framepack.domain.errors import InvalidRequest
-from framepack.models.ifnet import Step, warp
+from framepack.models.ifnet import IFNet, Step, warp
 from framepack.training.rife import recipe
-from framepack.training.rife.clips import Motion, draw_clips
+from framepack.training.rife.clips import Motion, World, draw_clips
 from framepack.training.rife.measure import true_clips
-from framepack.training.rife.trainer import RifeTrainer, loss_of
+from framepack.training.rife.trainer import CONFIG, LESSONS, RifeTrainer, begin, loss_of
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.weights.ifnet_files import load_ifnet
 
@@ -48,7 +48,7 @@ def test_the_flow_leads_from_the_middle_to_both_ends(bank: PictureBank) -> None:
     for end, part in ((clips.first, flow[:, :2]), (clips.last, flow[:, 2:])):
         error = (warp(end[moving], part) - middle).abs()
         assert error.median() < 0.004
-        assert error.mean() < (end[moving] - middle).abs().mean() / 3
+        assert error.mean() < (end[moving] - middle).abs().mean() / 2
 
 
 def test_clips_follow_from_the_generator_alone(bank: PictureBank) -> None:
@@ -63,10 +63,51 @@ def test_the_true_frame_and_flow_have_no_loss(bank: PictureBank) -> None:
     mask = torch.zeros(2, 1, 32, 32)
     perfect = Step(clips.middle, clips.flow, mask)
     wrong = Step(clips.first, clips.flow, mask)
-    assert float(loss_of([perfect] * 4, clips)) == 0
-    early = float(loss_of([wrong, perfect, perfect, perfect], clips))
-    late = float(loss_of([perfect, perfect, perfect, wrong], clips))
+    assert float(loss_of([perfect] * 4, clips, 0.1)) == 0
+    early = float(loss_of([wrong, perfect, perfect, perfect], clips, 0.1))
+    late = float(loss_of([perfect, perfect, perfect, wrong], clips, 0.1))
     assert 0 < early < late
+    still = Step(clips.middle, torch.zeros_like(clips.flow), mask)
+    assert float(loss_of([still] * 4, clips, 0.2)) > float(loss_of([still] * 4, clips, 0.1)) > 0
+
+
+def test_first_lessons_hold_cameras_alone_and_no_fast_ones(bank: PictureBank) -> None:
+    world = World(fastest_px=2.0, cameras_only=True)
+    clips = draw_clips(bank, seeded(3, "x"), 16, 32, world)
+    # Content at the corners is the fastest, a square root of two farther out than the edge.
+    assert float(clips.flow.abs().max()) < 2 * 2**0.5 * 1.5
+    assert LESSONS[0].world.cameras_only
+    assert not LESSONS[-1].world.cameras_only
+    assert [lesson.until for lesson in LESSONS] == sorted(lesson.until for lesson in LESSONS)
+    assert LESSONS[-1].until == 1
+
+
+def test_first_filters_answer_to_the_way_things_move() -> None:
+    """To the right a filter with time is stronger, to the left its partner against time."""
+    net = begin(IFNet(CONFIG))
+    filters = net.get_submodule("block3.conv0.0.0")
+    assert isinstance(filters, torch.nn.Conv2d)
+    columns = torch.linspace(0, 6.28 * 2, 64).sin().expand(3, 64, 64)
+
+    def energies(shift: int) -> tuple[float, float]:
+        seen = torch.zeros(1, 12, 64, 64)
+        seen[0, :3], seen[0, 3:6] = columns, columns.roll(shift, dims=2)
+        answer = filters(seen)[0, :, 4:-4, 4:-4].detach().abs().mean(dim=(1, 2))
+        return float(answer[0]), float(answer[2])
+
+    with_time, against = energies(2)
+    mirrored_with, mirrored_against = energies(-2)
+    assert against > 1.5 * with_time
+    assert mirrored_with > 1.5 * mirrored_against
+
+
+def test_blocks_learn_together(bank: PictureBank, tmp_path: Path) -> None:
+    trainer = RifeTrainer(tmp_path / "run", num_steps=4, bank=bank)
+    trainer.train_step(0)
+    state = trainer.net.state_dict()
+    for name in ("conv0.1.0.weight", "convblock.7.conv.weight", "lastconv.0.bias"):
+        assert torch.equal(state[f"block0.{name}"], state[f"block3.{name}"])
+    assert state["block0.conv0.0.0.weight"].shape[1] == 7
 
 
 def test_training_goes_on_as_if_never_stopped(tmp_path: Path, bank: PictureBank) -> None:

@@ -23,10 +23,9 @@ from framepack.training.tiny.world import (
     sprite_distance,
 )
 
-__all__ = ["Clips", "Motion", "draw_clips"]
+__all__ = ["Clips", "Motion", "World", "draw_clips"]
 
-_MAX_SPEED_PX = 12.0
-_MIN_SPEED_PX = 0.15
+_SLOWEST_PX = 0.15
 _Rng = np.random.Generator
 Texture = Callable[[Tensor], Tensor]
 """Colours [F, 3, H, W] at places [F, H, W, 2] of a thing at rest, measured from its middle."""
@@ -86,9 +85,25 @@ def _turned(places: Tensor, angles: Tensor, growths: Tensor) -> Tensor:
     return torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
 
 
-def draw_clips(bank: PictureBank, rng: np.random.Generator, count: int, size: int) -> Clips:
+@dataclass(frozen=True)
+class World:
+    """What clips hold.
+
+    Attributes:
+        fastest_px: pixels that content moves at most from the first to the last frame.
+        cameras_only: camera moves over pictures alone, without things before them, plain grounds
+            and dissolves.
+    """
+
+    fastest_px: float = 12.0
+    cameras_only: bool = False
+
+
+def draw_clips(
+    bank: PictureBank, rng: np.random.Generator, count: int, size: int, world: World | None = None
+) -> Clips:
     """Draw clips of ``size`` x ``size`` pixels; the generator's state decides everything."""
-    drawn = [_draw_clip(bank, rng, size) for _ in range(count)]
+    drawn = [_draw_clip(bank, rng, size, world or World()) for _ in range(count)]
     frames = torch.stack([frames for frames, _, _ in drawn])
     return Clips(
         first=frames[:, 0],
@@ -99,11 +114,13 @@ def draw_clips(bank: PictureBank, rng: np.random.Generator, count: int, size: in
     )
 
 
-def _draw_clip(bank: PictureBank, rng: _Rng, size: int) -> tuple[Tensor, float, Tensor]:
+def _draw_clip(
+    bank: PictureBank, rng: _Rng, size: int, world: World
+) -> tuple[Tensor, float, Tensor]:
     """Three frames [3, 3, H, W], the time of the second, and its flow [4, H, W]."""
     time = float(rng.uniform(0.05, 0.95))
     times = torch.tensor([0.0, time, 1.0])
-    kind = rng.random()
+    kind = 1.0 if world.cameras_only else rng.random()
     if kind < 0.06:
         one, other = bank.sample(rng, size, size), bank.sample(rng, size, size)
         weights = times.view(-1, 1, 1, 1)
@@ -117,16 +134,22 @@ def _draw_clip(bank: PictureBank, rng: _Rng, size: int) -> tuple[Tensor, float, 
         # Half of the grounds end at the edge of the frame, where the world mirrors them.
         ground_px = size if rng.random() < 0.5 else min(192, size + 64)
         texture = _picture(bank.sample(rng, ground_px, ground_px))
-        motion = _camera(rng, size)
+        motion = _camera(rng, size, world.fastest_px)
         frames, flow = texture(motion.at_rest(places, times)), _flow(motion, places, time)
-        number = int(rng.choice(3, p=[0.55, 0.3, 0.15]))
+        number = 0 if world.cameras_only else int(rng.choice(3, p=[0.55, 0.3, 0.15]))
     for _ in range(number):
-        frames, flow = _put(bank, rng, frames, flow, times)
+        velocity = _velocity(rng, world.fastest_px)
+        frames, flow = _put(bank, rng, frames, flow, times, velocity)
     return frames.clamp(0, 1), time, flow
 
 
 def _put(
-    bank: PictureBank, rng: _Rng, frames: Tensor, flow: Tensor, times: Tensor
+    bank: PictureBank,
+    rng: _Rng,
+    frames: Tensor,
+    flow: Tensor,
+    times: Tensor,
+    velocity: tuple[float, float],
 ) -> tuple[Tensor, Tensor]:
     """Put a moving thing before what is there."""
     size = frames.shape[-1]
@@ -137,7 +160,7 @@ def _put(
     turns = rng.random() < 0.4
     motion = Motion(
         centre,
-        _velocity(rng),
+        velocity,
         angle=float(rng.normal(0, 0.12)) if turns else 0.0,
         growth=float(rng.normal(0, 0.06)) if turns else 0.0,
     )
@@ -185,9 +208,14 @@ def _flow(motion: Motion, places: Tensor, time: float) -> Tensor:
     return both[0].permute(2, 0, 1)
 
 
-def _velocity(rng: _Rng) -> tuple[float, float]:
-    """Pixels from the first to the last frame: slow as often as fast, often along an axis."""
-    speed = math.exp(rng.uniform(math.log(_MIN_SPEED_PX), math.log(_MAX_SPEED_PX)))
+def _speed(rng: _Rng, fastest_px: float) -> float:
+    """Pixels from the first to the last frame, slow as often as fast."""
+    return math.exp(rng.uniform(math.log(_SLOWEST_PX), math.log(fastest_px)))
+
+
+def _velocity(rng: _Rng, fastest_px: float) -> tuple[float, float]:
+    """A speed in any direction, often along an axis."""
+    speed = _speed(rng, fastest_px)
     if rng.random() < 0.4:
         direction = float(rng.integers(4)) * math.pi / 2
     else:
@@ -195,22 +223,21 @@ def _velocity(rng: _Rng) -> tuple[float, float]:
     return speed * math.cos(direction), speed * math.sin(direction)
 
 
-def _camera(rng: _Rng, size: int) -> Motion:
+def _camera(rng: _Rng, size: int, fastest_px: float) -> Motion:
     """A pan, a zoom, a rotation, all of them, or none."""
     kind = rng.random()
-    reach = size / 2
     # Zooms and rotations as fast at the edge as pans are.
-    turn = math.exp(rng.uniform(math.log(_MIN_SPEED_PX), math.log(_MAX_SPEED_PX))) / reach
+    turn = _speed(rng, fastest_px) / (size / 2)
     sign = 1.0 if rng.random() < 0.5 else -1.0
+    velocity = _velocity(rng, fastest_px)
     if kind < 0.45:
-        return Motion(shift=_velocity(rng))
+        return Motion(shift=velocity)
     if kind < 0.62:
         return Motion(growth=sign * turn)
     if kind < 0.79:
         return Motion(angle=sign * turn)
     if kind < 0.95:
-        other = float(rng.normal(0, 0.03))
-        return Motion(shift=_velocity(rng), angle=sign * turn / 2, growth=other)
+        return Motion(shift=velocity, angle=sign * turn / 2, growth=float(rng.normal(0, 0.03)))
     return Motion()
 
 

@@ -23,8 +23,8 @@ __all__ = ["NUM_STEPS", "WEIGHTS_NAME", "export", "train"]
 
 logger = logging.getLogger(__name__)
 
-NUM_STEPS = 6000
-NUM_PICTURES = 1500
+NUM_STEPS = 4000
+NUM_PICTURES = 600
 WEIGHTS_NAME = "model.safetensors"
 _HELD_OUT = 1000  # added to the seed where pictures must not have been seen
 

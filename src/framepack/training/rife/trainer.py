@@ -1,32 +1,58 @@
 """Train a small IFNet on clips whose motion is known."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from framepack.models.ifnet import IFNet, IFNetConfig, Step
+from framepack.models.ifnet import SCALES, IFNet, IFNetConfig, Step
 from framepack.training.loop import Schedule, TrainingRun
 from framepack.training.optim import build_optimizers
-from framepack.training.rife.clips import Clips, draw_clips
+from framepack.training.rife.clips import Clips, World, draw_clips
 from framepack.training.tiny.data import PictureBank, seeded
 
-__all__ = ["CONFIG", "RifeTrainer", "loss_of"]
+__all__ = ["CONFIG", "LESSONS", "RifeTrainer", "begin", "loss_of"]
 
-CONFIG = IFNetConfig(widths=(96, 64, 48, 32), num_outputs=5)
-"""Half the published widths: 1.4 million parameters, 2.8 MB in fp16."""
+CONFIG = IFNetConfig(widths=(48, 48, 48, 48), num_outputs=5, smooth=True)
+"""Blocks of one width, which can learn together."""
 
-CROPS = ((96, 8), (64, 16), (128, 4))
-"""Side in pixels, and clips of that side in a batch."""
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the batches of one part of the training hold.
+
+    Attributes:
+        until: where the lesson ends, as a share of all steps.
+        world: what the clips hold.
+        crops: side in pixels, clips in a batch, and how often.
+        flow_weight: brightness that a flow which is wholly wrong counts as.
+    """
+
+    until: float
+    world: World
+    crops: tuple[tuple[int, int, float], ...]
+    flow_weight: float
+
+
+LESSONS = (
+    Lesson(0.10, World(fastest_px=5.0, cameras_only=True), ((64, 8, 1.0),), flow_weight=1.0),
+    Lesson(0.30, World(fastest_px=8.0), ((64, 8, 1.0),), flow_weight=1.0),
+    Lesson(0.65, World(), ((64, 8, 0.8), (96, 4, 0.2)), flow_weight=0.5),
+    Lesson(1.00, World(), ((64, 8, 0.4), (96, 4, 0.3), (128, 2, 0.3)), flow_weight=0.1),
+)
+"""Camera moves first, which teach a network to see motion at all."""
 
 _DECAY = 0.8  # weight of a block's result against that of the next
-_FLOW_WEIGHT = 0.03  # a pixel of flow counts as much as this much brightness
 _PYRAMID_LEVELS = 4
+_DIRECTIONS = 5
+_FIRST_GAIN, _RESIDUAL_GAIN, _LAST_GAIN = 32.0, 0.5, 0.05
 
 
-def loss_of(steps: list[Step], clips: Clips) -> Tensor:
+def loss_of(steps: list[Step], clips: Clips, flow_weight: float) -> Tensor:
     """Error of every block's frame, and of its flow, which is known here.
 
     The paper teaches the flow by a network that sees the middle frame. Rendered clips need
@@ -36,9 +62,20 @@ def loss_of(steps: list[Step], clips: Clips) -> Tensor:
     for number, step in enumerate(reversed(steps)):
         error = step.frame - clips.middle
         picture = error.abs().mean() + _pyramid_loss(error)
-        flow = F.smooth_l1_loss(step.flow, clips.flow)
-        total = total + _DECAY**number * (picture + _FLOW_WEIGHT * flow)
+        flow = _flow_error(step.flow, clips.flow)
+        total = total + _DECAY**number * (picture + flow_weight * flow)
     return total
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a parameter is a matrix between hidden layers."""
+    return name.endswith("weight") and ("convblock" in name or "conv0.1" in name)
+
+
+def _flow_error(found: Tensor, true: Tensor) -> Tensor:
+    """Error of the flow against its size, so that slow clips teach as much as fast ones."""
+    error = (found - true).abs().mean(dim=(1, 2, 3))
+    return (error / (0.5 + true.abs().mean(dim=(1, 2, 3)))).mean()
 
 
 def _pyramid_loss(error: Tensor) -> Tensor:
@@ -52,6 +89,64 @@ def _pyramid_loss(error: Tensor) -> Tensor:
         total = total + (1 << level) * detail.abs().mean() / _PYRAMID_LEVELS
         error = coarse
     return total
+
+
+def tie(net: IFNet) -> IFNet:
+    """Let all blocks share their weights but for the first layer of the first; returns it.
+
+    Each finds the same thing, what is left of the motion in pixels of its own scale. What one
+    learns serves all four, which takes a fraction of the steps.
+    """
+    last = net.get_submodule(f"block{len(SCALES) - 1}")
+    for index in range(len(SCALES) - 1):
+        block = net.get_submodule(f"block{index}")
+        for name in ("conv0.0", "conv0.1", "convblock", "lastconv"):
+            if index or name != "conv0.0":
+                block.set_submodule(name, last.get_submodule(name))
+    return net
+
+
+@torch.no_grad()
+def begin(net: IFNet) -> IFNet:
+    """Give a network weights that motion is learnt from soon; returns it.
+
+    From random weights it takes thousands of steps before a network finds that motion is a product
+    of changes in place and in time. So most filters of the first layers begin as motion-energy
+    filters do, as sums and differences of the two, whose sizes differ by the motion.
+
+    Source: Adelson and Bergen, Spatiotemporal energy models for the perception of motion, 1985.
+    """
+    for name, module in net.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        nn.init.kaiming_normal_(module.weight, a=0.2)
+        if module.bias is not None:
+            module.bias.zero_()
+        if name.endswith("conv0.0.0"):
+            filters = _motion_filters()
+            module.weight[: len(filters), :6] = filters
+            module.weight[: len(filters), 6:] = 0
+        elif "convblock" in name:
+            module.weight *= _RESIDUAL_GAIN
+        elif "lastconv" in name:
+            module.weight *= _LAST_GAIN
+    return net
+
+
+def _motion_filters() -> Tensor:
+    """Filters [n, 6, 3, 3] over both pictures: each direction, with and against time, and signs."""
+    slope = torch.tensor([-1.0, 0.0, 1.0])
+    hump = torch.tensor([1.0, 2.0, 1.0])
+    along_x, along_y = torch.outer(hump, slope) / 8, torch.outer(slope, hump) / 8
+    blur = torch.outer(hump, hump) / 16
+    in_time = torch.stack([-blur] * 3 + [blur] * 3) / 3
+    filters = []
+    for direction in range(_DIRECTIONS):
+        angle = math.pi * direction / _DIRECTIONS
+        edge = (math.cos(angle) * along_x + math.sin(angle) * along_y) / 6
+        in_space = edge.expand(6, 3, 3)
+        filters += [sign * (in_space + way * in_time) for way in (1, -1) for sign in (1, -1)]
+    return _FIRST_GAIN * torch.stack(filters)
 
 
 class RifeTrainer:
@@ -77,7 +172,7 @@ class RifeTrainer:
         config: IFNetConfig = CONFIG,
     ) -> None:
         torch.manual_seed(seed)
-        net: Any = IFNet(config).to(device).train()
+        net: Any = tie(begin(IFNet(config))).to(device).train()
         if device == "cpu":
             net.to(memory_format=torch.channels_last)
         self.net: IFNet = net
@@ -85,19 +180,26 @@ class RifeTrainer:
         optimizers = build_optimizers(
             [self.net],
             muon_lr=1e-2,
-            adam_lr=1e-3,
-            is_matrix=lambda name: "convblock" in name and name.endswith("conv.weight"),
+            adam_lr=2e-3,
+            is_matrix=_is_hidden,
         )
         schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.3, shape="cosine")
         self.run = TrainingRun(
             directory, {"ifnet": self.net}, optimizers, schedule, ema_decay=0.998
         )
 
+    def lesson(self, step: int) -> Lesson:
+        """The lesson that a step belongs to."""
+        progress = step / self.run.schedule.num_steps
+        return next((lesson for lesson in LESSONS if progress < lesson.until), LESSONS[-1])
+
     def batch(self, step: int) -> Clips:
         """The clips of a step."""
         rng = seeded(self.seed, "rife", step)
-        size, count = CROPS[int(rng.choice(len(CROPS), p=[0.5, 0.3, 0.2]))]
-        clips = draw_clips(self.bank, rng, count, size)
+        lesson = self.lesson(step)
+        chances = [share for _, _, share in lesson.crops]
+        size, count, _ = lesson.crops[int(rng.choice(len(chances), p=chances))]
+        clips = draw_clips(self.bank, rng, count, size, lesson.world)
         parts = (clips.first, clips.middle, clips.last, clips.times, clips.flow)
         return Clips(*(part.to(self.device) for part in parts))
 
@@ -105,10 +207,15 @@ class RifeTrainer:
         """One optimiser step; returns its figures."""
         clips = self.batch(step)
         steps = self.net.steps(clips.first, clips.last, clips.times)
-        loss = loss_of(steps, clips)
+        loss = loss_of(steps, clips, self.lesson(step).flow_weight)
         norm = self.run.update(loss)
         with torch.no_grad():
             error = (steps[-1].frame - clips.middle).square().mean(dim=(1, 2, 3))
             psnr = float((-10 * torch.log10(error.clamp(min=1e-6))).mean())
-            off = float((steps[-1].flow - clips.flow).abs().mean())
-        return {"loss": float(loss.detach()), "psnr": psnr, "flow_error_px": off, "grad_norm": norm}
+            off = float(_flow_error(steps[-1].flow, clips.flow))
+        return {
+            "loss": float(loss.detach()),
+            "psnr": psnr,
+            "flow_error": off,
+            "grad_norm": norm,
+        }
