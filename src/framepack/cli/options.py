@@ -80,6 +80,8 @@ _PANELS = {
         "section_seeds",
         "section_loras",
         "blend_sections",
+        "camera_motion",
+        "camera_motion_step",
         "reroll",
         "drift_limit",
     ),

@@ -14,6 +14,7 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
 from framepack.domain.lengths import Length, choose_length
 from framepack.domain.request import GenerationRequest, ResolvedRequest, Variant, explain
+from framepack.domain.schedule import MAX_SWAY
 from framepack.domain.sections import Section, plan_sections
 from framepack.domain.sizes import choose_size
 from framepack.domain.sources import VideoFacts
@@ -226,7 +227,7 @@ def make_plan(
             f"zero_init_steps (--zero-init-steps) is {resolved.zero_init_steps} but there are "
             f"{resolved.num_inference_steps} steps in all; it must be less"
         )
-    return Plan(
+    plan = Plan(
         request=resolved,
         model=model,
         variant=variant,
@@ -245,6 +246,13 @@ def make_plan(
         sections=plan_sections(resolved, length, geometry, has_start=has_start),
         notes=length.notes + _notes(resolved, length, geometry),
     )
+    steps = resolved.num_inference_steps - plan.num_spared_steps
+    if resolved.camera_motion and steps < 2:
+        raise InvalidRequest(
+            "camera_motion (--camera-motion) needs a step before and a step after it shifts the "
+            f"latents, but there is {steps}; raise --steps, or leave it out"
+        )
+    return plan
 
 
 def _choose_variant(
@@ -343,6 +351,12 @@ def _notes(request: ResolvedRequest, length: Length, geometry: ModelGeometry) ->
     notes = []
     if request.negative_prompt.strip() and request.true_cfg_scale == 1:
         notes.append("The negative prompt has no effect at --cfg-scale 1; raise it to use one.")
+    places = request.width // geometry.spatial_stride * request.camera_motion * MAX_SWAY
+    if 0 < places <= 0.5:
+        notes.append(
+            f"The camera motion is less than half a step of {geometry.spatial_stride} px at "
+            f"{request.width} px and moves nothing; raise --camera-motion."
+        )
     if request.cfg_zero_star and request.true_cfg_scale == 1:
         notes.append("CFG-Zero* has no effect at --cfg-scale 1; raise it to use it.")
     trained = geometry.trained_padding

@@ -5,6 +5,7 @@ of a video becomes a single frame; it is the start picture where there is one.
 """
 
 __all__ = [
+    "MAX_SWAY",
     "generated_frames",
     "nearest_sections",
     "official_sections",
@@ -13,6 +14,9 @@ __all__ = [
     "section_frames",
     "sections_for",
 ]
+
+MAX_SWAY = 0.25
+"""How far a swaying camera goes at scale 1, as a share of the width, to either side."""
 
 
 def generated_frames(num_sections: int, window: int, *, has_start: bool, stride: int = 4) -> int:

@@ -104,6 +104,25 @@ class SectionFields(Subject):
         le=100,
     )
 
+    camera_motion: float = described(
+        0.0,
+        "How far the camera sways to and fro in each section.",
+        title="Camera motion",
+        option="--camera-motion",
+        rule="a number from 0, not at all, to 1, a quarter of the width to either side",
+        ge=0,
+        le=1,
+    )
+    camera_motion_step: float = described(
+        0.9,
+        "Share of the steps after which the camera sways: early ones leave more to the model.",
+        title="Step of the camera motion",
+        option="--camera-motion-step",
+        rule="a number from 0 to 1",
+        ge=0,
+        le=1,
+    )
+
     @field_validator(*_CUE_KINDS, mode="before")
     @classmethod
     def _cues_in_any_form(cls, value: object, info: ValidationInfo) -> object:

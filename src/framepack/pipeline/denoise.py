@@ -14,7 +14,8 @@ from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.history import HistoryWindow
 from framepack.sampling.flow import apply_guidance, section_noise, sigmas
-from framepack.sampling.solvers import StepState, sample
+from framepack.sampling.solvers import Nudge, StepState, sample
+from framepack.sampling.sway import sway, sway_step
 
 __all__ = ["SectionDenoiser", "denoise_section", "section_noises"]
 
@@ -59,7 +60,12 @@ def denoise_section(
         # What the spared steps would have led to: the video under as much noise as is left.
         levels = levels[plan.num_spared_steps :]
         noise = levels[0] * noise + (1 - levels[0]) * source
-    for state in sample(denoiser, noise.to(components.device), levels, request.solver):
+    nudge = None
+    if request.camera_motion:
+        after = sway_step(len(levels) - 1, request.camera_motion_step)
+        nudge = Nudge(after, lambda latents: sway(latents, request.camera_motion))
+    latents = noise.to(components.device)
+    for state in sample(denoiser, latents, levels, request.solver, nudge=nudge):
         if components.device.type != "cpu":
             # Steps are queued; without waiting, a cancel would come several steps late.
             torch.accelerator.synchronize(components.device)

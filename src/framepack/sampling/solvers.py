@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["SOLVERS", "Denoiser", "Solver", "StepState", "euler", "sample", "unipc"]
+__all__ = ["SOLVERS", "Denoiser", "Nudge", "Solver", "StepState", "euler", "sample", "unipc"]
 
 
 class Denoiser(Protocol):
@@ -54,15 +54,36 @@ class StepState:
         return self.step == self.num_steps
 
 
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """A change of the latents on their way.
+
+    Attributes:
+        after_step: 1 is the first; the last step leaves nothing to change.
+        change: linear, latents to latents of the same shape. A solver applies it to everything
+            it goes on from, past predictions too, so that they still belong together.
+    """
+
+    after_step: int
+    change: Callable[[Tensor], Tensor]
+
+
 class Solver(Protocol):
     """Turns noise into latents, yielding a state per network evaluation."""
 
-    def __call__(self, denoise: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[StepState]:
+    def __call__(
+        self, denoise: Denoiser, noise: Tensor, sigmas: Tensor, nudge: Nudge | None = None
+    ) -> Iterator[StepState]:
         """See :func:`sample`."""
 
 
 def sample(
-    denoise: Denoiser, noise: Tensor, sigmas: Tensor, solver: str = "unipc"
+    denoise: Denoiser,
+    noise: Tensor,
+    sigmas: Tensor,
+    solver: str = "unipc",
+    *,
+    nudge: Nudge | None = None,
 ) -> Iterator[StepState]:
     """Follow the flow with the named solver.
 
@@ -71,23 +92,32 @@ def sample(
         noise: [B, C, T, H, W] start, at level ``sigmas[0]``; left unchanged.
         sigmas: [steps + 1] falling noise levels, the last 0. Keep them on the CPU.
         solver: ``"unipc"`` (the official one) or ``"euler"``.
+        nudge: a change of the latents after one of the steps.
 
     Yields:
         One state per step; the last one's ``x0`` is the result.
 
     Raises:
-        ValueError: an unknown solver, or sigmas that do not fall to 0.
+        ValueError: an unknown solver, sigmas that do not fall to 0, or a nudge after a step
+            that no other follows.
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver is {solver!r}, there are: {', '.join(SOLVERS)}")
     levels = sigmas.tolist()
     if len(levels) < 2 or levels[-1] != 0 or any(a <= b for a, b in pairwise(levels)):
         raise ValueError(f"sigmas are {levels}, needed are falling levels that end in 0")
-    return SOLVERS[solver](denoise, noise, sigmas)
+    if nudge is not None and not 0 < nudge.after_step < len(levels) - 1:
+        raise ValueError(
+            f"the nudge comes after step {nudge.after_step} of {len(levels) - 1}; needed is one "
+            "that another step follows"
+        )
+    return SOLVERS[solver](denoise, noise, sigmas, nudge)
 
 
 @torch.inference_mode()
-def euler(denoise: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[StepState]:
+def euler(
+    denoise: Denoiser, noise: Tensor, sigmas: Tensor, nudge: Nudge | None = None
+) -> Iterator[StepState]:
     """First-order steps along the predicted flow.
 
     Source: Euler's method; the flow is (x - x0) / sigma.
@@ -98,11 +128,15 @@ def euler(denoise: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[StepStat
     for i in range(steps):
         x0 = denoise(x, sigmas[i])
         x = x0 + (levels[i + 1] / levels[i]) * (x - x0)
+        if nudge is not None and nudge.after_step == i + 1:
+            x = nudge.change(x)
         yield StepState(i + 1, steps, x0 if i + 1 < steps else x)
 
 
 @torch.inference_mode()
-def unipc(denoise: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[StepState]:
+def unipc(
+    denoise: Denoiser, noise: Tensor, sigmas: Tensor, nudge: Nudge | None = None
+) -> Iterator[StepState]:
     """UniPC-bh1, order 3, predictor and corrector, one evaluation per step.
 
     With alpha = 1 and lambda = -ln(sigma) the exact solution of a step is an exponential decay
@@ -129,6 +163,8 @@ def unipc(denoise: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[StepStat
             x0 = denoise(predicted, sigmas[i])
             x = _combine(step.decay, x, step.corrector, [*past, x0])
         known = [*known[-2:], x0]
+        if nudge is not None and nudge.after_step == i + 1:
+            x, known = nudge.change(x), [nudge.change(each) for each in known]
         yield StepState(i + 1, steps, x0)
 
 
@@ -202,7 +238,7 @@ def _combine(decay: float, x: Tensor, weights: Sequence[float], past: Sequence[T
     return total
 
 
-SOLVERS: dict[str, Callable[[Denoiser, Tensor, Tensor], Iterator[StepState]]] = {
+SOLVERS: dict[str, Solver] = {
     "unipc": unipc,
     "euler": euler,
 }

@@ -54,6 +54,8 @@ REQUEST = {
     "--section-seeds",
     "--section-loras",
     "--blend-sections",
+    "--camera-motion",
+    "--camera-motion-step",
     "--reroll",
     "--drift-limit",
     "--official-length",

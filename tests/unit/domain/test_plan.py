@@ -467,3 +467,16 @@ def test_what_cannot_loop_is_refused(
 ) -> None:
     with pytest.raises(InvalidRequest, match=message):
         plan_for(start, end, loop=True, variant=variant)
+
+
+def test_a_swaying_camera_needs_two_steps() -> None:
+    assert plan_for(PICTURE, camera_motion=1, num_inference_steps=2).request.camera_motion == 1
+    assert plan_for(PICTURE, camera_motion=0, num_inference_steps=1).request.camera_motion == 0
+    with pytest.raises(InvalidRequest, match=r"there is 1; raise --steps"):
+        plan_for(PICTURE, camera_motion=0.1, num_inference_steps=1)
+
+
+def test_a_sway_of_less_than_half_a_latent_place_is_noted() -> None:
+    wide, small = (plan_for(PICTURE, camera_motion=scale) for scale in (0.5, 0.001))
+    assert not any("camera motion" in note for note in wide.notes)
+    assert any("moves nothing; raise --camera-motion" in note for note in small.notes)
