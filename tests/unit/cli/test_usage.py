@@ -65,9 +65,11 @@ def test_commands_are_listed_in_the_order_of_need(capsys: pytest.CaptureFixture[
     main([])
     listed = capsys.readouterr().out.split("Commands:")[1]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert (
-        names == "generate plan resume inspect encode codecs models lora train eval doctor".split()
+    making, finished = (
+        "generate plan resume redo extend",
+        "inspect clip upscale drift encode codecs",
     )
+    assert names == f"{making} {finished} models lora train eval doctor".split()
 
 
 def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
