@@ -129,11 +129,11 @@ class ClipEdit(BaseModel):
         rule="true or false",
     )
     interpolation: Interpolation = described(
-        "minterpolate",
+        "rife",
         "How those frames are made.",
         title="Interpolation method",
         option="--interpolation",
-        rule="minterpolate or rife, which follow the motion, or blend, which cross-fades",
+        rule="rife or minterpolate, which follow the motion, or blend, which cross-fades",
     )
     reverse: bool = described(
         False,

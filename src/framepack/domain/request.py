@@ -234,7 +234,7 @@ class GenerationRequest(OneFrameFields):
         le=8,
     )
     interpolation: Interpolation = described(
-        "minterpolate",
+        "rife",
         "How frames are made between frames.",
         title="Interpolation method",
         option="--interpolation",

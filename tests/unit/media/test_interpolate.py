@@ -1,11 +1,13 @@
 """Frames between frames: in number, in place, and better than a cross-fade where things move."""
 
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from framepack.domain.choices import Interpolation
 from framepack.media.interpolate import interpolate_frames, num_interpolated
 from framepack.training.tiny.world import CAMERA_MOTIONS, camera_clip
 
@@ -29,7 +31,7 @@ def blobs(side=96):
     return np.array(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
 
 
-@pytest.mark.parametrize("method", ["minterpolate", "blend"])
+@pytest.mark.parametrize("method", get_args(Interpolation))
 @pytest.mark.parametrize("factor", [1, 2, 3, 8])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
 def test_frames_keep_their_pixels_and_places(method, factor, count, waves):
@@ -64,9 +66,10 @@ def test_motion_is_followed_better_than_by_a_blend(motion, factor):
     assert quality("minterpolate") > quality("blend") + 3
 
 
+@pytest.mark.parametrize("method", ["rife", "minterpolate"])
 @pytest.mark.parametrize("motion", list(CAMERA_MOTIONS)[:8])
-def test_no_frame_is_frozen(motion):
-    made = list(interpolate_frames(moving(motion, 6), 3, "minterpolate"))
+def test_no_frame_is_frozen(motion, method):
+    made = list(interpolate_frames(moving(motion, 6), 3, method))
     steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(made)]
     assert min(steps) > 0.2 * np.median(steps)
 

@@ -13,7 +13,7 @@ from framepack.models.ifnet import IFNet, Step, warp
 from framepack.training.rife import recipe
 from framepack.training.rife.clips import Motion, World, draw_clips
 from framepack.training.rife.measure import true_clips
-from framepack.training.rife.trainer import CONFIG, LESSONS, RifeTrainer, begin, loss_of
+from framepack.training.rife.trainer import APART, CONFIG, TOGETHER, RifeTrainer, begin, loss_of
 from framepack.training.tiny.data import PictureBank, seeded
 from framepack.weights.ifnet_files import load_ifnet
 
@@ -76,10 +76,12 @@ def test_first_lessons_hold_cameras_alone_and_no_fast_ones(bank: PictureBank) ->
     clips = draw_clips(bank, seeded(3, "x"), 16, 32, world)
     # Content at the corners is the fastest, a square root of two farther out than the edge.
     assert float(clips.flow.abs().max()) < 2 * 2**0.5 * 1.5
-    assert LESSONS[0].world.cameras_only
-    assert not LESSONS[-1].world.cameras_only
-    assert [lesson.until for lesson in LESSONS] == sorted(lesson.until for lesson in LESSONS)
-    assert LESSONS[-1].until == 1
+    assert TOGETHER.lessons[0].world.cameras_only
+    for stage in (TOGETHER, APART):
+        ends = [lesson.until for lesson in stage.lessons]
+        assert ends == sorted(ends)
+        assert ends[-1] == 1
+        assert not stage.lessons[-1].world.cameras_only
 
 
 def test_first_filters_answer_to_the_way_things_move() -> None:
@@ -108,6 +110,28 @@ def test_blocks_learn_together(bank: PictureBank, tmp_path: Path) -> None:
     for name in ("conv0.1.0.weight", "convblock.7.conv.weight", "lastconv.0.bias"):
         assert torch.equal(state[f"block0.{name}"], state[f"block3.{name}"])
     assert state["block0.conv0.0.0.weight"].shape[1] == 7
+
+
+def test_blocks_part_from_what_they_learnt_together(bank: PictureBank, tmp_path: Path) -> None:
+    together = RifeTrainer(tmp_path / "one", num_steps=4, bank=bank)
+    together.train_step(0)
+    learnt = {key: value.clone() for key, value in together.net.state_dict().items()}
+    apart = RifeTrainer(tmp_path / "other", num_steps=4, bank=bank, stage=APART, start=learnt)
+    assert all(torch.equal(value, learnt[key]) for key, value in apart.net.state_dict().items())
+    apart.train_step(0)
+    state, name = apart.net.state_dict(), "convblock.7.conv.weight"
+    assert not torch.equal(state[f"block0.{name}"], state[f"block3.{name}"])
+
+
+def test_psnr_teaches_slow_clips_as_much_as_fast_ones(bank: PictureBank) -> None:
+    clips = draw_clips(bank, seeded(2, "x"), 2, 32)
+    mask = torch.zeros(2, 1, 32, 32)
+
+    def loss(error: float) -> float:
+        step = Step(clips.middle + error, clips.flow, mask)
+        return float(loss_of([step] * 4, clips, 0, 0.1) - loss_of([step] * 4, clips, 0))
+
+    assert loss(0.04) - loss(0.02) == pytest.approx(loss(0.2) - loss(0.1), rel=0.05)
 
 
 def test_training_goes_on_as_if_never_stopped(tmp_path: Path, bank: PictureBank) -> None:

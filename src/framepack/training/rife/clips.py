@@ -26,6 +26,7 @@ from framepack.training.tiny.world import (
 __all__ = ["Clips", "Motion", "World", "draw_clips"]
 
 _SLOWEST_PX = 0.15
+_DISSOLVES = 0.06
 _Rng = np.random.Generator
 Texture = Callable[[Tensor], Tensor]
 """Colours [F, 3, H, W] at places [F, H, W, 2] of a thing at rest, measured from its middle."""
@@ -93,10 +94,12 @@ class World:
         fastest_px: pixels that content moves at most from the first to the last frame.
         cameras_only: camera moves over pictures alone, without things before them, plain grounds
             and dissolves.
+        plain: share of clips of things before a plain ground.
     """
 
     fastest_px: float = 12.0
     cameras_only: bool = False
+    plain: float = 0.18
 
 
 def draw_clips(
@@ -121,12 +124,12 @@ def _draw_clip(
     time = float(rng.uniform(0.05, 0.95))
     times = torch.tensor([0.0, time, 1.0])
     kind = 1.0 if world.cameras_only else rng.random()
-    if kind < 0.06:
+    if kind < _DISSOLVES:
         one, other = bank.sample(rng, size, size), bank.sample(rng, size, size)
         weights = times.view(-1, 1, 1, 1)
         return one + (other - one) * weights, time, torch.zeros(4, size, size)
     places = _places(size)
-    if kind < 0.24:
+    if kind < _DISSOLVES + world.plain:
         frames, flow = _shaded(rng, size, places), torch.zeros(4, size, size)
         frames = frames.expand(3, -1, -1, -1)
         number = int(rng.integers(1, 3))

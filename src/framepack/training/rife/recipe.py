@@ -5,17 +5,19 @@ The training resumes from its checkpoint; a finished one is passed over.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from framepack.domain.errors import InvalidRequest
 from framepack.models.ifnet import IFNetConfig
 from framepack.training.rife.measure import compare_methods
-from framepack.training.rife.trainer import CONFIG, RifeTrainer
+from framepack.training.rife.trainer import APART, CONFIG, TOGETHER, RifeTrainer
 from framepack.training.tiny.data import PictureBank
 from framepack.training.tiny.recipe import training_device
 
@@ -23,7 +25,7 @@ __all__ = ["NUM_STEPS", "WEIGHTS_NAME", "export", "train"]
 
 logger = logging.getLogger(__name__)
 
-NUM_STEPS = 4000
+NUM_STEPS = 16000
 NUM_PICTURES = 600
 WEIGHTS_NAME = "model.safetensors"
 _HELD_OUT = 1000  # added to the seed where pictures must not have been seen
@@ -64,20 +66,28 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     settings = {"seed": seed, "num_pictures": num_pictures, "steps": num_steps}
     _remember_settings(run_dir, settings)
-    trainer = RifeTrainer(
-        run_dir,
-        num_steps=num_steps,
-        bank=PictureBank(seed, num_pictures),
-        seed=seed,
-        device=training_device(device),
-    )
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    bank = PictureBank(seed, num_pictures)
+    start: Mapping[str, Tensor] | None = None
+    for stage in (TOGETHER, APART):
+        trainer = RifeTrainer(
+            run_dir / stage.name,
+            num_steps=max(1, round(stage.share * num_steps)),
+            bank=bank,
+            stage=stage,
+            start=start,
+            seed=seed,
+            device=training_device(device),
+        )
 
-    def log(row: Mapping[str, float]) -> None:
-        if on_log is not None:
-            on_log("rife", row)
+        def log(row: Mapping[str, float], name: str = stage.name) -> None:
+            if on_log is not None:
+                on_log(name, row)
 
-    if not trainer.run.run(trainer.train_step, minutes=minutes, on_log=log):
-        return False
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60
+        if not trainer.run.run(trainer.train_step, minutes=left, on_log=log):
+            return False
+        start = trainer.run.ema.values["ifnet"]
     folder = output or run_dir / "model"
     export(run_dir, folder)
     if num_measured:
@@ -94,7 +104,7 @@ def export(run_dir: Path, folder: Path, config: IFNetConfig = CONFIG) -> None:
     Raises:
         InvalidRequest: nothing was trained in ``run_dir``.
     """
-    path = run_dir / "checkpoint.pt"
+    path = run_dir / APART.name / "checkpoint.pt"
     if not path.exists():
         raise InvalidRequest(f"{path} is missing; train first, with `framepack train rife`")
     average = torch.load(path, map_location="cpu", weights_only=True)["ema"]["ifnet"]

@@ -1,6 +1,7 @@
 """Train a small IFNet on clips whose motion is known."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from framepack.training.optim import build_optimizers
 from framepack.training.rife.clips import Clips, World, draw_clips
 from framepack.training.tiny.data import PictureBank, seeded
 
-__all__ = ["CONFIG", "LESSONS", "RifeTrainer", "begin", "loss_of"]
+__all__ = ["APART", "CONFIG", "TOGETHER", "RifeTrainer", "Stage", "begin", "loss_of"]
 
 CONFIG = IFNetConfig(widths=(48, 48, 48, 48), num_outputs=5, smooth=True)
 """Blocks of one width, which can learn together."""
@@ -26,25 +27,60 @@ class Lesson:
     """What the batches of one part of the training hold.
 
     Attributes:
-        until: where the lesson ends, as a share of all steps.
+        until: where the lesson ends, as a share of the stage's steps.
         world: what the clips hold.
         crops: side in pixels, clips in a batch, and how often.
         flow_weight: brightness that a flow which is wholly wrong counts as.
+        psnr_weight: brightness that 10 dB of each clip's own PSNR count as.
     """
 
     until: float
     world: World
     crops: tuple[tuple[int, int, float], ...]
     flow_weight: float
+    psnr_weight: float = 0.0
 
 
-LESSONS = (
-    Lesson(0.10, World(fastest_px=5.0, cameras_only=True), ((64, 8, 1.0),), flow_weight=1.0),
-    Lesson(0.30, World(fastest_px=8.0), ((64, 8, 1.0),), flow_weight=1.0),
-    Lesson(0.65, World(), ((64, 8, 0.8), (96, 4, 0.2)), flow_weight=0.5),
-    Lesson(1.00, World(), ((64, 8, 0.4), (96, 4, 0.3), (128, 2, 0.3)), flow_weight=0.1),
+@dataclass(frozen=True)
+class Stage:
+    """One of the two parts of the training, each with a learning rate that rises and falls.
+
+    Attributes:
+        name: its folder.
+        share: of all steps.
+        tied: whether the blocks learn as one; see ``tie``.
+        lessons: in order.
+    """
+
+    name: str
+    share: float
+    tied: bool
+    lessons: tuple[Lesson, ...]
+
+
+TOGETHER = Stage(
+    "together",
+    0.25,
+    True,
+    (
+        Lesson(0.10, World(fastest_px=5.0, cameras_only=True), ((64, 8, 1.0),), 1.0),
+        Lesson(0.30, World(fastest_px=8.0), ((64, 8, 1.0),), 1.0),
+        Lesson(0.65, World(plain=0.4), ((64, 8, 0.8), (96, 4, 0.2)), 0.5),
+        Lesson(1.00, World(plain=0.4), ((64, 8, 0.4), (96, 4, 0.3), (128, 2, 0.3)), 0.1),
+    ),
 )
 """Camera moves first, which teach a network to see motion at all."""
+
+APART = Stage(
+    "apart",
+    0.75,
+    False,
+    (
+        Lesson(0.50, World(plain=0.3), ((64, 8, 0.7), (96, 4, 0.3)), 0.3, 0.1),
+        Lesson(1.00, World(plain=0.3), ((64, 8, 0.3), (96, 4, 0.4), (128, 2, 0.3)), 0.1, 0.1),
+    ),
+)
+"""Each block for its own scale, from what they learnt together."""
 
 _DECAY = 0.8  # weight of a block's result against that of the next
 _PYRAMID_LEVELS = 4
@@ -52,13 +88,18 @@ _DIRECTIONS = 5
 _FIRST_GAIN, _RESIDUAL_GAIN, _LAST_GAIN = 32.0, 0.5, 0.05
 
 
-def loss_of(steps: list[Step], clips: Clips, flow_weight: float) -> Tensor:
+def loss_of(
+    steps: list[Step], clips: Clips, flow_weight: float, psnr_weight: float = 0.0
+) -> Tensor:
     """Error of every block's frame, and of its flow, which is known here.
 
     The paper teaches the flow by a network that sees the middle frame. Rendered clips need
-    no teacher: where a pixel came from is exact.
+    no teacher: where a pixel came from is exact. PSNR counts of the last block alone; by it slow
+    clips, whose errors are small, teach as much as fast ones.
     """
     total = clips.middle.new_zeros(())
+    if psnr_weight:
+        total = total - psnr_weight / 10 * _psnr(steps[-1].frame, clips.middle).mean()
     for number, step in enumerate(reversed(steps)):
         error = step.frame - clips.middle
         picture = error.abs().mean() + _pyramid_loss(error)
@@ -70,6 +111,11 @@ def loss_of(steps: list[Step], clips: Clips, flow_weight: float) -> Tensor:
 def _is_hidden(name: str) -> bool:
     """Whether a parameter is a matrix between hidden layers."""
     return name.endswith("weight") and ("convblock" in name or "conv0.1" in name)
+
+
+def _psnr(found: Tensor, true: Tensor) -> Tensor:
+    """PSNR in dB of each clip [B]; it nears 50 where nothing is wrong."""
+    return -10 * torch.log10((found - true).square().mean(dim=(1, 2, 3)) + 1e-5)
 
 
 def _flow_error(found: Tensor, true: Tensor) -> Tensor:
@@ -156,6 +202,8 @@ class RifeTrainer:
         directory: holds the checkpoint and the log.
         num_steps: the learning rate follows it.
         bank: pictures.
+        stage: part of the training.
+        start: weights to begin with; motion-energy filters (see ``begin``) if None.
         seed: everything random follows from it.
         device: a torch device.
         config: widths of the network.
@@ -167,35 +215,42 @@ class RifeTrainer:
         *,
         num_steps: int,
         bank: PictureBank,
+        stage: Stage = TOGETHER,
+        start: Mapping[str, Tensor] | None = None,
         seed: int = 0,
         device: str = "cpu",
         config: IFNetConfig = CONFIG,
     ) -> None:
         torch.manual_seed(seed)
-        net: Any = tie(begin(IFNet(config))).to(device).train()
+        net: Any = begin(IFNet(config)).train()
+        if stage.tied:
+            tie(net)
+        if start is not None:
+            net.load_state_dict(start)
+        net.to(device)
         if device == "cpu":
             net.to(memory_format=torch.channels_last)
         self.net: IFNet = net
-        self.bank, self.seed, self.device = bank, seed, torch.device(device)
+        self.bank, self.stage, self.seed, self.device = bank, stage, seed, torch.device(device)
         optimizers = build_optimizers(
             [self.net],
-            muon_lr=1e-2,
-            adam_lr=2e-3,
+            muon_lr=3e-3,
+            adam_lr=6e-4,
             is_matrix=_is_hidden,
         )
-        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.3, shape="cosine")
+        schedule = Schedule(num_steps, warmup_steps=100, flat_until=0.5, shape="cosine")
         self.run = TrainingRun(
             directory, {"ifnet": self.net}, optimizers, schedule, ema_decay=0.998
         )
 
     def lesson(self, step: int) -> Lesson:
         """The lesson that a step belongs to."""
-        progress = step / self.run.schedule.num_steps
-        return next((lesson for lesson in LESSONS if progress < lesson.until), LESSONS[-1])
+        progress, lessons = step / self.run.schedule.num_steps, self.stage.lessons
+        return next((lesson for lesson in lessons if progress < lesson.until), lessons[-1])
 
     def batch(self, step: int) -> Clips:
         """The clips of a step."""
-        rng = seeded(self.seed, "rife", step)
+        rng = seeded(self.seed, "rife", self.stage.name, step)
         lesson = self.lesson(step)
         chances = [share for _, _, share in lesson.crops]
         size, count, _ = lesson.crops[int(rng.choice(len(chances), p=chances))]
@@ -207,11 +262,11 @@ class RifeTrainer:
         """One optimiser step; returns its figures."""
         clips = self.batch(step)
         steps = self.net.steps(clips.first, clips.last, clips.times)
-        loss = loss_of(steps, clips, self.lesson(step).flow_weight)
+        lesson = self.lesson(step)
+        loss = loss_of(steps, clips, lesson.flow_weight, lesson.psnr_weight)
         norm = self.run.update(loss)
         with torch.no_grad():
-            error = (steps[-1].frame - clips.middle).square().mean(dim=(1, 2, 3))
-            psnr = float((-10 * torch.log10(error.clamp(min=1e-6))).mean())
+            psnr = float(_psnr(steps[-1].frame, clips.middle).mean())
             off = float(_flow_error(steps[-1].flow, clips.flow))
         return {
             "loss": float(loss.detach()),
