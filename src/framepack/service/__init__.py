@@ -1,0 +1,1 @@
+"""Jobs and HTTP: the engine as a service. Nothing here but the worker reaches torch."""

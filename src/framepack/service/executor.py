@@ -1,0 +1,93 @@
+"""Who makes the videos, as the dispatcher sees it: a local process, or machines of a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from framepack.service.records import JobError
+
+__all__ = ["Executor", "Message", "Task", "TaskEnded", "TaskEvent", "TaskStarted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One try at a job.
+
+    Attributes:
+        lease: names the try.
+        job_id: the job.
+        folder: the job's folder, with its pictures; the run directory and the output go there.
+        request: ``GenerationRequest.to_dict()``.
+        options: ``JobOptions`` as values.
+        parent: folder of the job that it goes on from, or None.
+        fallback: 0 for the first try; each time memory ran out it is one more, and the worker
+            takes a more modest way.
+    """
+
+    lease: str
+    job_id: str
+    folder: Path
+    request: Mapping[str, Any]
+    options: Mapping[str, Any]
+    parent: Path | None = None
+    fallback: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """The task is worked on now."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """The pipeline said something: ``event`` is ``Event.to_dict()``."""
+
+    lease: str
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    """Nothing more will come of the task.
+
+    Attributes:
+        lease: names the task.
+        outcome: "finished"; "stopped" because it was asked to; "failed" by itself; "busy" because
+            somebody else still works in the run directory; "died" with its process.
+        output: see ``Job.output``; when finished.
+        error: when failed or died.
+    """
+
+    lease: str
+    outcome: Literal["finished", "stopped", "failed", "busy", "died"]
+    output: Mapping[str, Any]
+    error: JobError | None = None
+
+
+Message = TaskStarted | TaskEvent | TaskEnded
+
+
+class Executor(Protocol):
+    """Works on tasks. Every task that was taken ends with one ``TaskEnded``."""
+
+    @property
+    def capacity(self) -> int:
+        """Tasks that could be taken now."""
+
+    def submit(self, task: Task) -> None:
+        """Take a task; returns at once."""
+
+    def stop(self, lease: str) -> None:
+        """Stop a task within a step; its run directory stays resumable. Returns at once."""
+
+    def messages(self, timeout_s: float) -> list[Message]:
+        """What was said since the last call; waits for the first word no longer than asked."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """For metrics and health: "alive", "busy", "device", "device_memory_gb", "pid"."""
+
+    def close(self, timeout_s: float) -> None:
+        """Stop all tasks within a step, then the processes; those that linger are killed."""

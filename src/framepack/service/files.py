@@ -1,0 +1,102 @@
+"""Where the service's files are: one folder for each job, nothing outside the data folder."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from framepack.domain.errors import InvalidRequest
+
+__all__ = ["DataFolder", "JobFolder"]
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """A job's own files.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def inputs(self) -> Path:
+        """Pictures, videos and sound that the request names."""
+        return self.path / "inputs"
+
+    @property
+    def run(self) -> Path:
+        """The run directory; kept, since remixes and extensions go on from it."""
+        return self.path / "run"
+
+    @property
+    def output(self) -> Path:
+        """The finished video and what is left besides."""
+        return self.path / "output"
+
+    @property
+    def live(self) -> Path:
+        """What is streamed while it renders."""
+        return self.path / "live"
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.inputs, self.output, self.live):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def file(self, name: str) -> Path:
+        """An output by its name.
+
+        Raises:
+            InvalidRequest: the name leads elsewhere, or there is no such file.
+        """
+        path = self.output / name
+        if not path.is_file() or not path.resolve().is_relative_to(self.output.resolve()):
+            raise InvalidRequest(f"there is no file {name!r} among what the job left")
+        return path
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The service's data.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """Jobs and keys."""
+        return self.path / "framepack.db"
+
+    @property
+    def uploads(self) -> Path:
+        """Files that were sent ahead of a request."""
+        return self.path / "uploads"
+
+    @property
+    def audit_log(self) -> Path:
+        """A line for each request that was answered."""
+        return self.path / "audit.jsonl"
+
+    @property
+    def secret(self) -> Path:
+        """Signs links; readable by its owner alone."""
+        return self.path / "secret"
+
+    def job(self, job_id: str) -> JobFolder:
+        """The folder of a job, which need not be there."""
+        if not job_id.replace("_", "").isalnum():
+            raise InvalidRequest(f"{job_id!r} is no id of a job")
+        return JobFolder(self.path / "jobs" / job_id)
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.path, self.uploads, self.path / "jobs"):
+            folder.mkdir(parents=True, exist_ok=True)

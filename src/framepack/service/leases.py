@@ -1,0 +1,215 @@
+"""The jobs as those see them who work on them.
+
+A job is taken with a lease, a random word. Whoever works on it names the lease with everything he
+tells; one whose lease is not the job's any more is not listened to. So however processes die and
+come back, a job has one end.
+"""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from framepack.service.database import Database
+from framepack.service.records import ENDED, Job, JobError, Progress, State
+from framepack.service.rows import CANCELLED, as_text, job_of, log, row_of
+
+__all__ = ["Leases"]
+
+FARTHEST_RETRY_S = 3600.0
+"""A job that is to wait for longer than this waits because a clock was changed, and is due."""
+
+
+class Leases:
+    """Takes jobs from the queue, and brings them to their end.
+
+    Args:
+        database: where they are.
+        clock: Unix time in seconds.
+        on_change: called with a job's id after anything about it was committed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_change: Callable[[str], object] | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_change = on_change or (lambda _: None)
+
+    def claim(self) -> Job | None:
+        """Take the job whose turn it is, under a new lease; None if none is due."""
+        now = self._clock()
+        with self._database.transaction() as connection:
+            paused = connection.execute("SELECT value FROM facts WHERE name = 'paused'").fetchone()
+            if paused is not None and paused[0] == "yes":
+                return None
+            row = connection.execute(
+                "SELECT id, started_at FROM jobs WHERE state = 'queued' "
+                "AND (available_at <= ? OR available_at > ?) "
+                "ORDER BY priority DESC, position, number LIMIT 1",
+                (now, now + FARTHEST_RETRY_S),
+            ).fetchone()
+            if row is None:
+                return None
+            connection.execute(
+                "UPDATE jobs SET state = 'running', lease = ?, heartbeat_at = ?, "
+                "started_at = IFNULL(started_at, ?) WHERE id = ?",
+                (secrets.token_hex(8), now, now, row["id"]),
+            )
+            log(
+                connection,
+                row["id"],
+                "Resumed" if row["started_at"] else "Started",
+                {},
+                self._clock(),
+            )
+            job = job_of(row_of(connection, row["id"]))
+        self._on_change(job.id)
+        return job
+
+    def heartbeat(self, job_id: str, lease: str) -> bool:
+        """Say that the job is worked on; False if it is not the lease's any more."""
+        with self._database.transaction() as connection:
+            return (
+                connection.execute(
+                    "UPDATE jobs SET heartbeat_at = ? WHERE id = ? AND lease = ?",
+                    (self._clock(), job_id, lease),
+                ).rowcount
+                == 1
+            )
+
+    def record(
+        self, job_id: str, lease: str, kind: str, data: Mapping[str, Any], progress: Progress
+    ) -> bool:
+        """Append what happened; False, and nothing is kept, if the lease is not the job's."""
+        with self._database.transaction() as connection:
+            if not _holds(connection, job_id, lease):
+                return False
+            connection.execute(
+                "UPDATE jobs SET progress = ?, heartbeat_at = ? WHERE id = ?",
+                (as_text(asdict(progress)), self._clock(), job_id),
+            )
+            log(connection, job_id, kind, data, self._clock())
+        self._on_change(job_id)
+        return True
+
+    def complete(
+        self, job_id: str, lease: str, output: Mapping[str, Any], *, keep_s: float | None = None
+    ) -> bool:
+        """End a job well.
+
+        Args:
+            job_id: the job.
+            lease: under which it was made.
+            output: see ``Job.output``.
+            keep_s: seconds until its files may be removed; None to keep them.
+
+        Returns:
+            False, and nothing is changed, if the lease is not the job's.
+        """
+        now = self._clock()
+        expires = None if keep_s is None else now + keep_s
+        return self._end(
+            job_id,
+            lease,
+            "completed",
+            "Completed",
+            output,
+            "output = ?, expires_at = ?, error = NULL, progress = json_set(progress, '$.fraction', "
+            "1.0, '$.seconds_left', 0.0)",
+            (as_text(output), expires),
+        )
+
+    def fail(self, job_id: str, lease: str, error: JobError) -> bool:
+        """End a job badly, for good; see :meth:`complete`."""
+        told = asdict(error)
+        return self._end(
+            job_id, lease, "failed", "Failed", told, "attempts = attempts + 1, error = ?",
+            (as_text(told),),
+        )  # fmt: skip
+
+    def stopped(self, job_id: str, lease: str, state: State) -> bool:
+        """Say that a job that was to be cancelled or paused has stopped; see :meth:`complete`."""
+        kind = {"cancelled": "Cancelled", "paused": "Paused"}[state]
+        error = CANCELLED if state == "cancelled" else None
+        return self._end(job_id, lease, state, kind, {}, "error = ?", (error,))
+
+    def release(
+        self, job_id: str, lease: str, error: JobError | None = None, *, wait_s: float = 0.0
+    ) -> bool:
+        """Put a job back that could not be finished now.
+
+        Args:
+            job_id: the job.
+            lease: under which it was tried.
+            error: what went wrong, which counts as an attempt; None for a shutdown, which does not.
+            wait_s: seconds until it may be tried again.
+
+        Returns:
+            False, and nothing is changed, if the lease is not the job's.
+        """
+        now = self._clock()
+        told = {} if error is None else asdict(error)
+        return self._end(
+            job_id,
+            lease,
+            "queued",
+            "Queued" if error is None else "Retried",
+            {**told, "wait_s": wait_s} if told else {},
+            "attempts = attempts + ?, available_at = ?",
+            (int(error is not None), now + wait_s),
+        )
+
+    def release_all(self) -> tuple[str, ...]:
+        """Put every running job back: whoever worked on them is gone. Returns their ids."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, lease FROM jobs WHERE state = 'running'"
+            ).fetchall()
+        return tuple(row["id"] for row in rows if self.release(row["id"], row["lease"]))
+
+    def _end(
+        self,
+        job_id: str,
+        lease: str,
+        state: State,
+        kind: str,
+        told: Mapping[str, Any],
+        changes: str,
+        values: tuple[Any, ...],
+    ) -> bool:
+        """Take a running job from its lease; what was wanted of it meanwhile is honoured."""
+        with self._database.transaction() as connection:
+            if not _holds(connection, job_id, lease):
+                return False
+            if state == "queued":
+                wanted = connection.execute(
+                    "SELECT wanted FROM jobs WHERE id = ?", (job_id,)
+                ).fetchone()[0]
+                states: dict[str, tuple[State, str]] = {
+                    "cancel": ("cancelled", "Cancelled"),
+                    "pause": ("paused", "Paused"),
+                }
+                state, kind = states.get(wanted, (state, kind))
+            ended = self._clock() if state in ENDED else None
+            connection.execute(
+                f"UPDATE jobs SET {changes}, state = ?, finished_at = ?, wanted = NULL, "
+                "lease = NULL WHERE id = ?",
+                (*values, state, ended, job_id),
+            )
+            if state == "cancelled":
+                connection.execute("UPDATE jobs SET error = ? WHERE id = ?", (CANCELLED, job_id))
+            log(connection, job_id, kind, told, self._clock())
+        self._on_change(job_id)
+        return True
+
+
+def _holds(connection: sqlite3.Connection, job_id: str, lease: str) -> bool:
+    row = connection.execute("SELECT lease FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return row is not None and row["lease"] == lease

@@ -1,0 +1,64 @@
+"""What a job is to leave besides its video, and the service's own limits."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["JobOptions", "ServiceConfig"]
+
+
+class JobOptions(BaseModel):
+    """Not part of the request: the same request with other options is the same video."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    container: Literal["mp4", "mkv", "mov", "webm", "gif", "webp"] = "mp4"
+    """Suffix of the video."""
+    video: bool = True
+    """Whether a video is left at all."""
+    thumbnail: bool = True
+    """A small picture of it."""
+    frames: Literal["", "png", "jpg"] = ""
+    """Every frame as a picture."""
+    raw: bool = False
+    """Raw frames as safetensors."""
+    audio: str = ""
+    """Name of a file in the job's inputs whose sound goes with the video."""
+
+
+class ServiceConfig(BaseModel):
+    """Settings of a server: the table ``[service]`` of the settings file, then flags."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """Address to listen on; another than this machine's own needs an API key."""
+    port: int = Field(7860, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    data_dir: Path | None = None
+    """Jobs, their files and the keys; a folder in the user's data folder unless set."""
+    upload_mb: float = Field(256.0, gt=0)
+    """Largest request body, MB of 10**6 bytes."""
+    max_waiting: int = Field(1000, ge=1)
+    """Jobs that may wait."""
+    max_waiting_per_key: int | None = Field(None, ge=1)
+    """Jobs of one key that may wait or run."""
+    max_duration_s: float = Field(600.0, gt=0)
+    """Longest video that may be asked for, seconds."""
+    max_prompt_chars: int = Field(20_000, ge=1)
+    """Longest prompt, with everything that its sections say."""
+    requests_per_minute: float = Field(1200.0, gt=0)
+    """Requests of one key, or of one address without keys."""
+    max_attempts: int = Field(3, ge=1)
+    """How often a job whose worker dies is tried."""
+    keep_days: float | None = Field(None, gt=0)
+    """Files of finished jobs are removed after so long; kept unless set."""
+    idle_s: float = Field(600.0, ge=0)
+    """The worker ends, and its memory is free, after so long without a job."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of other servers that may call this one."""
+    link_hours: float = Field(24.0, gt=0)
+    """A signed link works for so long."""
+    stop_s: float = Field(30.0, ge=0)
+    """How long a stopping server waits for the step at work."""
