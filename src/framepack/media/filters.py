@@ -182,8 +182,9 @@ def _equalizer(arguments: str) -> list[Step]:
 @contextmanager
 def _explained(text: str, name: str) -> Iterator[None]:
     """Turn libav's errors into one line with what its log says first."""
-    before = av.logging.get_level()
+    before, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # or the same mistake made twice is not explained
     try:
         with av.logging.Capture() as log:
             yield
@@ -195,6 +196,7 @@ def _explained(text: str, name: str) -> Iterator[None]:
         ) from error
     finally:
         av.logging.set_level(before)
+        av.logging.set_skip_repeated(skips)
 
 
 def _pulled(graph: Graph) -> Iterator[Frame]:

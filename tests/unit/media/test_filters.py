@@ -95,6 +95,12 @@ def test_filters_that_cannot_work_are_named_in_one_line(text, message):
     assert "\n" not in str(found.value)
 
 
+def test_the_same_mistake_is_explained_each_time() -> None:
+    for _ in range(3):
+        with pytest.raises(InvalidRequest, match="hue: No such option: nope"):
+            checked("hue=nope=1")
+
+
 @pytest.mark.parametrize("text", ["fps=60", "select='not(mod(n,2))'", "trim=start_frame=2"])
 def test_filters_that_change_the_number_of_frames_are_refused(text):
     with pytest.raises(InvalidRequest, match=r"makes \d+ frames of 12"):
