@@ -5,13 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from framepack.cli.console import say, write
+from framepack.cli.file_options import FILE_PANEL, Codec, CodecOptions, PixelFormat
 from framepack.cli.frames_bar import frames_bar
 from framepack.cli.options import Quiet
 from framepack.domain.clips import ClipEdit
 
 __all__ = ["command"]
 
-_CUT, _TIME, _FILE = "What is kept", "In which time", "Video file"
+_CUT, _TIME = "What is kept", "In which time"
 
 
 def _option(name: str, metavar: str | None, panel: str) -> Any:
@@ -41,7 +42,7 @@ def command(
             "-o",
             metavar="OUT.mp4",
             show_default=False,
-            rich_help_panel=_FILE,
+            rich_help_panel=FILE_PANEL,
             help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp.",
         ),
     ],
@@ -58,50 +59,26 @@ def command(
     reverse: Annotated[bool | None, _option("reverse", None, _TIME)] = None,
     ping_pong: Annotated[bool | None, _option("ping_pong", None, _TIME)] = None,
     loop: Annotated[str | None, _option("loop", "N", _TIME)] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(
-            "--codec",
-            metavar="NAME",
-            show_default=False,
-            rich_help_panel=_FILE,
-            help="Encoder; see `framepack codecs`; default: libx264, or libvpx-vp9 for .webm.",
-        ),
-    ] = None,
-    codec_options: Annotated[
-        str,
-        typer.Option(
-            "--codec-options",
-            metavar="TEXT",
-            show_default=False,
-            rich_help_panel=_FILE,
-            help="Options of the encoder, such as crf:18; default: none.",
-        ),
-    ] = "",
-    pixel_format: Annotated[
-        str | None,
-        typer.Option(
-            "--pixel-format",
-            metavar="NAME",
-            show_default=False,
-            rich_help_panel=_FILE,
-            help="Layout of the file's pixels; default: yuv420p, or the encoder's own.",
-        ),
-    ] = None,
+    codec: Codec = None,
+    codec_options: CodecOptions = "",
+    pixel_format: PixelFormat = None,
     audio: Annotated[
         str | None,
         typer.Option(
             "--audio",
             metavar="FILE",
             show_default=False,
-            rich_help_panel=_FILE,
+            rich_help_panel=FILE_PANEL,
             help="File whose sound takes the place of the videos' own; default: theirs.",
         ),
     ] = None,
     no_audio: Annotated[
         bool,
         typer.Option(
-            "--no-audio", show_default=False, rich_help_panel=_FILE, help="Leave the sound out."
+            "--no-audio",
+            show_default=False,
+            rich_help_panel=FILE_PANEL,
+            help="Leave the sound out.",
         ),
     ] = False,
     no_metadata: Annotated[
@@ -109,7 +86,7 @@ def command(
         typer.Option(
             "--no-metadata",
             show_default=False,
-            rich_help_panel=_FILE,
+            rich_help_panel=FILE_PANEL,
             help="Do not name the edit and its videos in the file.",
         ),
     ] = False,

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from framepack.cli.console import say, write
+from framepack.cli.file_options import FILE_PANEL, Codec, CodecOptions, PixelFormat
 from framepack.cli.frames_bar import frames_bar
 from framepack.cli.options import Quiet
 from framepack.domain.clips import ClipEdit
 from framepack.domain.errors import InvalidRequest
 
 __all__ = ["command"]
-
-_FILE = "Video file"
 
 
 def command(
@@ -26,7 +25,7 @@ def command(
             "-o",
             metavar="OUT.mp4",
             show_default=False,
-            rich_help_panel=_FILE,
+            rich_help_panel=FILE_PANEL,
             help="The file to write: .mp4, .mkv, .mov, .webm, .gif or .webp.",
         ),
     ],
@@ -69,42 +68,15 @@ def command(
             "default: the settings' device, auto unless set.",
         ),
     ] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(
-            "--codec",
-            metavar="NAME",
-            show_default=False,
-            rich_help_panel=_FILE,
-            help="Encoder; see `framepack codecs`; default: libx264, or libvpx-vp9 for .webm.",
-        ),
-    ] = None,
-    codec_options: Annotated[
-        str,
-        typer.Option(
-            "--codec-options",
-            metavar="TEXT",
-            show_default=False,
-            rich_help_panel=_FILE,
-            help="Options of the encoder, such as crf:18; default: none.",
-        ),
-    ] = "",
-    pixel_format: Annotated[
-        str | None,
-        typer.Option(
-            "--pixel-format",
-            metavar="NAME",
-            show_default=False,
-            rich_help_panel=_FILE,
-            help="Layout of the file's pixels; default: yuv420p, or the encoder's own.",
-        ),
-    ] = None,
+    codec: Codec = None,
+    codec_options: CodecOptions = "",
+    pixel_format: PixelFormat = None,
     no_metadata: Annotated[
         bool,
         typer.Option(
             "--no-metadata",
             show_default=False,
-            rich_help_panel=_FILE,
+            rich_help_panel=FILE_PANEL,
             help="Do not name the video and the weights in the file.",
         ),
     ] = False,
