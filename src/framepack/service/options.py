@@ -56,8 +56,12 @@ class ServiceConfig(BaseModel):
     """Files of finished jobs are removed after so long; kept unless set."""
     idle_s: float = Field(600.0, ge=0)
     """The worker ends, and its memory is free, after so long without a job."""
+    api_key_file: Path | None = None
+    """Keys of operators, one on a line, alone or after its name."""
+    hosts: tuple[str, ...] = ()
+    """Names besides this machine's own under which it is asked for, as behind a proxy."""
     cors_origins: tuple[str, ...] = ()
-    """Web pages of other servers that may call this one."""
+    """Web pages of other servers that may call this one, such as https://studio.example."""
     link_hours: float = Field(24.0, gt=0)
     """A signed link works for so long."""
     stop_s: float = Field(30.0, ge=0)

@@ -1,0 +1,1 @@
+"""HTTP: the native API, the face for SD.Next's clients, and what guards both."""
