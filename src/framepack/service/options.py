@@ -13,8 +13,8 @@ class JobOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    container: Literal["mp4", "mkv", "mov", "webm", "gif", "webp"] = "mp4"
-    """Suffix of the video."""
+    container: Literal["mp4", "mkv", "mov", "webm", "gif", "webp", "png", "jpg"] = "mp4"
+    """Suffix of the video; the pictures are for requests of one frame."""
     video: bool = True
     """Whether a video is left at all."""
     thumbnail: bool = True

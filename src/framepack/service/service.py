@@ -1,0 +1,379 @@
+"""The service behind every face: what can be asked of it, whoever asks."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+from framepack.decisions import decide_with_outputs
+from framepack.domain.errors import InvalidRequest
+from framepack.domain.plan import Plan
+from framepack.domain.request import GenerationRequest
+from framepack.domain.settings import Settings
+from framepack.models.parts import ModelSpec
+from framepack.service.changes import Changes
+from framepack.service.database import Database
+from framepack.service.executor import Executor
+from framepack.service.files import DataFolder, JobFolder
+from framepack.service.inputs import (
+    PICTURES,
+    SECTION_FILES,
+    VIDEOS,
+    Input,
+    named_files,
+    store_inputs,
+)
+from framepack.service.keys import KeyStore
+from framepack.service.leases import Leases
+from framepack.service.options import JobOptions, ServiceConfig
+from framepack.service.records import Job, NoSuchJob, WrongState
+from framepack.service.requests import check_limits, in_words, served
+from framepack.service.store import JobStore, new_job_id
+from framepack.weights.locate import locate_all
+
+__all__ = ["Service"]
+
+_AT_ONCE = 2
+"""Requests that are checked at the same time; each may decode a large picture."""
+_OF_ONE_VIDEO = frozenset(
+    "prompt seed duration_s official_length variant loop width height resolution one_frame "
+    "target_index control_index enhanced_prompts section_seeds section_loras".split()
+) | {*PICTURES, *VIDEOS, *SECTION_FILES}
+"""Fields of a request that a video made from its video does not inherit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    request: GenerationRequest
+    plan: Plan
+    spec: ModelSpec
+
+
+class Service:
+    """Takes requests, answers for jobs, and has them worked on.
+
+    Args:
+        config: of the server.
+        settings: of this machine.
+        executor: makes the videos; None for a process of this machine.
+    """
+
+    def __init__(
+        self, config: ServiceConfig, settings: Settings, *, executor: Executor | None = None
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.data = DataFolder(
+            (config.data_dir or user_data_path("framepack", appauthor=False)).absolute()
+        )
+        self.data.make()
+        self.changes = Changes()
+        self.database = Database(self.data.database)
+        self.store = JobStore(self.database, on_change=self.changes.publish)
+        self.leases = Leases(self.database, on_change=self.changes.publish)
+        self.keys = KeyStore(self.database, file=config.api_key_file)
+        self.executor = executor
+        self._dispatcher: Any = None
+        self._checking = threading.BoundedSemaphore(_AT_ONCE)
+
+    # --- Its life ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Go on with the jobs that wait."""
+        if self.executor is None:
+            local = import_module("framepack.service.local_executor")
+            self.executor = local.LocalExecutor(idle_s=self.config.idle_s)
+        self._remove_strays()
+        self._dispatcher = import_module("framepack.service.dispatcher").Dispatcher(
+            self.store, self.leases, self.executor, self.data, self.config
+        )
+        self._dispatcher.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Let the step at work end, keep what there is, and release everything."""
+        if self._dispatcher is not None:
+            self._dispatcher.stop(timeout_s)
+            self._dispatcher = None
+        self.database.close()
+
+    # --- New jobs ------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        inputs: Mapping[str, Input] | None = None,
+        options: JobOptions | None = None,
+        owner: str = "",
+        priority: int = 0,
+        parent: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Check a request and queue it.
+
+        Args:
+            fields: of ``GenerationRequest``; those that name files name one of ``inputs``.
+            inputs: files by word; one whose word is the field's own name need not be named.
+            options: what is to be left besides the video.
+            owner: id of the key that it came with.
+            priority: the higher go first.
+            parent: the job that it is made from.
+            idempotency_key: with it, the same request again is the same job.
+
+        Raises:
+            InvalidRequest: bad input; nothing was kept.
+            MissingWeights: the model's weights are not on this machine.
+            QueueFull, QuotaExceeded, IdempotencyConflict: nothing was queued.
+            StoreBusy, StoreFull: the database or the disk refused.
+        """
+        files = dict(inputs or {})
+        options = options or JobOptions()
+        fingerprint = _fingerprint(fields, files, options) if idempotency_key else ""
+        job_id = new_job_id()
+        folder = self.data.job(job_id)
+        is_kept = False
+        try:
+            folder.make()
+            accepted, options = self._accept(fields, files, options, folder.path, folder.inputs)
+            locate_all(accepted.spec, self.settings)
+            request = accepted.request.updated(seed=accepted.plan.seed)
+            job, is_kept = self.store.create(
+                job_id,
+                request.model_dump(mode="json", exclude_unset=True),
+                accepted.plan.to_dict(),
+                options=options.model_dump(mode="json"),
+                owner=owner,
+                priority=priority,
+                parent=parent,
+                max_attempts=self.config.max_attempts,
+                max_waiting=self.config.max_waiting,
+                owner_max_waiting=self.keys.quota(owner) or self.config.max_waiting_per_key,
+                idempotency_key=idempotency_key,
+                fingerprint=fingerprint,
+            )
+            return job
+        finally:
+            if not is_kept:
+                folder.remove()
+
+    def plan(
+        self,
+        fields: Mapping[str, Any],
+        inputs: Mapping[str, Input] | None = None,
+        options: JobOptions | None = None,
+    ) -> Plan:
+        """Say what would be made of a request; nothing is kept.
+
+        Raises:
+            InvalidRequest: bad input.
+        """
+        with tempfile.TemporaryDirectory(prefix="plan-", dir=self.data.uploads) as name:
+            folder = Path(name)
+            accepted, _ = self._accept(
+                fields, dict(inputs or {}), options or JobOptions(), folder, folder, is_dry=True
+            )
+            return accepted.plan
+
+    def remix(
+        self,
+        job_id: str,
+        changes: Mapping[str, Any],
+        *,
+        inputs: Mapping[str, Input] | None = None,
+        sees: str | None = None,
+        **sent: Any,
+    ) -> Job:
+        """Make a job's video again with something changed, such as its prompt.
+
+        Args:
+            job_id: the job; its state does not matter.
+            changes: fields that are to be others.
+            inputs: files for them.
+            sees: whose jobs there are for the sender; None for all.
+            sent: ``options``, ``owner``, ``priority`` and ``idempotency_key`` of :meth:`submit`.
+        """
+        parent = self.store.get(job_id, owner=sees)
+        fields, files = _asked_again(parent, self.data.job(parent.id))
+        changed = {**changes, **{name: name for name in inputs or {} if name not in changes}}
+        files = {word: given for word, given in files.items() if word not in changed}
+        sent.setdefault("options", _options_again(parent))
+        return self.submit(
+            {**fields, **changed}, inputs={**files, **(inputs or {})}, parent=parent.id, **sent
+        )
+
+    def extend(self, source: str | Input, fields: Mapping[str, Any], **sent: Any) -> Job:
+        """Go on from the end of a video.
+
+        Args:
+            source: id of a completed job, or a video.
+            fields: of the request, such as the prompt, and the seconds to add.
+            sent: ``sees`` of :meth:`remix`, and what :meth:`submit` takes.
+        """
+        return self._from_video("extend", source, fields, **sent)
+
+    def edit(self, source: str | Input, fields: Mapping[str, Any], **sent: Any) -> Job:
+        """Draw a video anew, as :meth:`extend` has it."""
+        return self._from_video("video", source, fields, **sent)
+
+    # --- Jobs that are there -------------------------------------------------------------------
+
+    def delete(self, job_id: str, *, sees: str | None = None) -> None:
+        """Forget a job, and remove its files.
+
+        Raises:
+            NoSuchJob: there is none.
+            WrongState: it is worked on; cancel it first.
+        """
+        job = self.store.get(job_id, owner=sees)
+        if job.state == "running":
+            raise WrongState(f"{job_id} is running; cancel it first")
+        self.store.delete(job_id)
+        self.data.job(job_id).remove()
+
+    # --- Inside --------------------------------------------------------------------------------
+
+    def _accept(
+        self,
+        fields: Mapping[str, Any],
+        files: Mapping[str, Input],
+        options: JobOptions,
+        folder: Path,
+        inputs: Path,
+        *,
+        is_dry: bool = False,
+    ) -> tuple[_Accepted, JobOptions]:
+        """Store the files of a request and check all of it."""
+        names: dict[Path, str] = {}
+        with self._checking:
+            try:
+                stored = store_inputs(files, inputs)
+                names = {path: files[word].name for word, path in stored.items()}
+                request = GenerationRequest.parse(**named_files(fields, stored))
+                request = served(request, self.settings)
+                check_limits(request, self.config)
+                options = _with_sound(_for_one_frame(options, request), stored)
+                video = folder / f"video.{options.container}"
+                plan, spec = decide_with_outputs(request, self.settings, video, allow_empty=is_dry)
+                if plan.duration_s > self.config.max_duration_s:
+                    check_limits(request.updated(duration_s=plan.duration_s), self.config)
+            except InvalidRequest as error:
+                raise in_words(error, {**names, inputs: "input"}, self.settings) from error
+        return _Accepted(request, plan, spec), options
+
+    def _from_video(
+        self,
+        name: str,
+        source: str | Input,
+        fields: Mapping[str, Any],
+        *,
+        sees: str | None = None,
+        **sent: Any,
+    ) -> Job:
+        if isinstance(source, Input):
+            return self.submit(dict(fields), inputs={name: source}, **sent)
+        parent = self.store.get(source, owner=sees)
+        inherited = {
+            key: value for key, value in parent.request.items() if key not in _OF_ONE_VIDEO
+        }
+        if inherited.get("model") == "i2v":
+            inherited["model"] = "f1" if name == "extend" else "i2v"
+        video = Input(self.file_of(parent, "video"), name=f"video of {parent.id}")
+        return self.submit({**inherited, **fields}, inputs={name: video}, parent=parent.id, **sent)
+
+    def file_of(self, job: Job, kind: str) -> Path:
+        """A file that a completed job left.
+
+        Raises:
+            WrongState: it is not completed.
+            NoSuchJob: it left none of that kind, or its files were removed.
+        """
+        if job.state != "completed":
+            raise WrongState(f"{job.id} is {job.state}; its files are there when it is completed")
+        name = job.output.get(kind)
+        if not isinstance(name, str) or not name:
+            kinds = ", ".join(key for key in job.output if isinstance(job.output[key], str))
+            raise NoSuchJob(f"{job.id} left no {kind}; it has {kinds or 'no files'}")
+        try:
+            return self.data.job(job.id).file(name)
+        except InvalidRequest as error:
+            raise NoSuchJob(f"the {kind} of {job.id} is not there any more") from error
+
+    def _remove_strays(self) -> None:
+        """Remove folders of requests during which a server died."""
+        for path in (self.data.path / "jobs").iterdir():
+            with suppress(InvalidRequest):
+                try:
+                    self.store.get(path.name)
+                except NoSuchJob:
+                    JobFolder(path).remove()
+        for path in self.data.uploads.glob("plan-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _fingerprint(fields: Mapping[str, Any], files: Mapping[str, Input], options: JobOptions) -> str:
+    """Of everything that was asked, files by their content."""
+    content = {}
+    for word, given in files.items():
+        with given.path.open("rb") as file:
+            content[word] = hashlib.file_digest(file, "sha256").hexdigest()
+    text = json.dumps(
+        [dict(fields), content, options.model_dump(mode="json")], sort_keys=True, default=str
+    )
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _for_one_frame(options: JobOptions, request: GenerationRequest) -> JobOptions:
+    if not request.one_frame or options.container in ("png", "jpg", "webp"):
+        return options
+    if "container" in options.model_fields_set:
+        raise InvalidRequest(
+            f"one frame is a picture, but {options.container} was asked for; take png, jpg or webp"
+        )
+    return options.model_copy(update={"container": "png", "thumbnail": False})
+
+
+def _with_sound(options: JobOptions, stored: Mapping[str, Path]) -> JobOptions:
+    """The options with the sound's name in the job's folder."""
+    if "audio" in stored:
+        return options.model_copy(update={"audio": stored["audio"].name})
+    if options.audio:
+        raise InvalidRequest("the sound did not come with the request; send the file as audio")
+    return options
+
+
+def _asked_again(job: Job, folder: JobFolder) -> tuple[dict[str, Any], dict[str, Input]]:
+    """Fields and files of a job's request, to be asked once more."""
+    fields, files = dict(job.request), dict[str, Input]()
+
+    def word(name: str, path: str) -> str:
+        files[name] = Input(Path(path), name=f"{name} of {job.id}")
+        return name
+
+    for name in (*PICTURES, *VIDEOS):
+        if fields.get(name) is not None:
+            fields[name] = word(name, fields[name])
+    for name in SECTION_FILES:
+        if name in fields:
+            fields[name] = [
+                {**cue, "image": word(f"{name}_{number}", cue["image"])}
+                if cue.get("image")
+                else cue
+                for number, cue in enumerate(fields[name])
+            ]
+    if job.options.get("audio"):
+        sound = folder.inputs / str(job.options["audio"])
+        files["audio"] = Input(sound, name=f"sound of {job.id}")
+    return fields, files
+
+
+def _options_again(job: Job) -> JobOptions:
+    return JobOptions.model_validate({**job.options, "audio": ""})
