@@ -194,6 +194,19 @@ class Settings(BaseSettings):
         title="Keep run directories",
         description="Keep a run's directory after its video is written.",
     )
+    url: str = Field(
+        "http://127.0.0.1:7860",
+        title="Server's address",
+        description="Where the FramePack server is that `submit` and other clients talk to.",
+    )
+    api_key: SecretStr | None = Field(
+        None, title="Server's key", description="Key that opens that server, if it wants one."
+    )
+    service: dict[str, Any] = Field(
+        {},
+        title="Service",
+        description="Settings of `framepack serve` on this machine, as a table; see its page.",
+    )
 
     @field_validator(
         "outputs_dir",

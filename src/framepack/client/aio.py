@@ -1,0 +1,340 @@
+"""The client for programs that do other things meanwhile; see :mod:`framepack.client.sync`."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from framepack.client import calls
+from framepack.client.calls import Call, File, Source
+from framepack.client.errors import ClientError, StillWorking, VideoNotMade
+from framepack.client.exchange import (
+    CONNECT_S,
+    EVENTS_S,
+    TRANSFER_S,
+    Access,
+    Patience,
+    arguments,
+    broken,
+    ended_early,
+    options,
+    read_answer,
+)
+from framepack.client.following import EventLog
+from framepack.client.records import Health, Model, Page, Upload, Variant, Video, VideoEvent
+from framepack.client.requests import Draft
+from framepack.client.transfer import Transfer
+
+__all__ = ["AsyncClient"]
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A server, and the videos it makes. One per event loop; use it in an ``async with``
+    block.
+
+    Args:
+        url: the server's address; default: ``FRAMEPACK_URL``, else http://127.0.0.1:7860.
+        api_key: default: ``FRAMEPACK_API_KEY``, else none.
+        patience_s: once the server has answered, how long a request goes on trying while it is
+            away, as in a restart.
+        transport: of httpx2, in place of the network.
+
+    Raises:
+        InvalidRequest: the address is none.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        patience_s: float = 60.0,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        access = Access(url, api_key)
+        self.url = access.url
+        self._http = httpx2.AsyncClient(**options(access), transport=transport)
+        self._patience_s = patience_s
+        self._was_reached = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    # --- Asking for videos ---------------------------------------------------------------------
+
+    async def create(
+        self,
+        prompt: str = "",
+        *,
+        image: Source | None = None,
+        end_image: Source | None = None,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> Video:
+        """Queue a video.
+
+        Args:
+            prompt: what happens in it.
+            image: the first frame: a path, bytes, or the id of an upload. So are ``end_image``,
+                ``video``, ``extend``, ``audio`` and the pictures of ``section_images``.
+            end_image: the last frame.
+            priority: the higher go first.
+            idempotency_key: with it, the same request again is the same video, today and
+                tomorrow. Without, each call has one of its own, so that a broken connection makes
+                no second video.
+            fields: others of ``framepack.GenerationRequest``, and ``container``, ``thumbnail``,
+                ``frames``, ``raw``.
+
+        Raises:
+            RequestRefused: the server says what to change.
+            InvalidRequest: a file is not there.
+        """
+        body = await self._body(prompt=prompt, image=image, end_image=end_image, **fields)
+        return await self._send(calls.create(body, priority=priority, key=idempotency_key))
+
+    async def plan(self, prompt: str = "", **fields: Any) -> Mapping[str, Any]:
+        """What would be made of a request, as ``framepack.Plan.to_dict()``; nothing is queued."""
+        return await self._send(calls.plan(await self._body(prompt=prompt, **fields)))
+
+    async def remix(self, video_id: str, prompt: str | None = None, **fields: Any) -> Video:
+        """Queue the same video again, with another prompt or other fields."""
+        return await self._send(calls.remix(video_id, await self._body(prompt=prompt, **fields)))
+
+    async def extend(
+        self, video_id: str, prompt: str | None = None, *, seconds: float = 4.0, **fields: Any
+    ) -> Video:
+        """Queue a video that goes on from the end of a finished one and has both."""
+        body = await self._body(prompt=prompt, seconds=seconds, **fields)
+        return await self._send(calls.extend(video_id, body))
+
+    async def upload(self, source: Source, name: str | None = None) -> Upload:
+        """Send a file ahead; its id stands in place of a path."""
+        return await self._send(calls.upload(File.of(source, name)))
+
+    # --- Videos --------------------------------------------------------------------------------
+
+    async def get(self, video_id: str) -> Video:
+        """Read a video."""
+        return await self._send(calls.get(video_id))
+
+    async def list(self, *, newest_first: bool = True, page_size: int = 50) -> AsyncIterator[Video]:
+        """All videos, read page by page as they are taken."""
+        after = None
+        while True:
+            page = await self.page(after=after, limit=page_size, newest_first=newest_first)
+            for video in page.videos:
+                yield video
+            after = page.last_id
+            if not page.has_more or after is None:
+                return
+
+    async def page(
+        self, *, after: str | None = None, limit: int = 20, newest_first: bool = True
+    ) -> Page:
+        """Some videos: those after one, in the order in which they were asked for."""
+        return await self._send(calls.page(after=after, limit=limit, newest_first=newest_first))
+
+    async def cancel(self, video_id: str) -> Video:
+        """Have it end; if it runs, within a step."""
+        return await self._send(calls.cancel(video_id))
+
+    async def pause(self, video_id: str) -> Video:
+        """Have it wait; if it runs, it stops within a step and later goes on from there."""
+        return await self._send(calls.pause(video_id))
+
+    async def unpause(self, video_id: str) -> Video:
+        """Have a paused one go on."""
+        return await self._send(calls.unpause(video_id))
+
+    async def retry(self, video_id: str) -> Video:
+        """Queue one again that failed or was cancelled; it goes on where it stopped."""
+        return await self._send(calls.retry(video_id))
+
+    async def delete(self, video_id: str) -> None:
+        """Forget it, with its files."""
+        await self._send(calls.delete(video_id))
+
+    # --- Following -----------------------------------------------------------------------------
+
+    async def wait(
+        self,
+        video_id: str,
+        *,
+        on_change: Callable[[Video], object] | None = None,
+        timeout_s: float | None = None,
+        poll_s: float = 1.0,
+    ) -> Video:
+        """Wait until it is completed.
+
+        Args:
+            video_id: the video.
+            on_change: called with the video as it is, and again whenever it has changed.
+            timeout_s: how long to wait; None for ever.
+            poll_s: seconds between two looks.
+
+        Raises:
+            VideoNotMade: it failed or was cancelled.
+            StillWorking: the time is over.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        seen: Video | None = None
+        while True:
+            video = await self.get(video_id)
+            if on_change is not None and video != seen:
+                on_change(video)
+            seen = video
+            if video.state == "completed":
+                return video
+            if video.has_ended:
+                raise VideoNotMade(video)
+            if until is not None and time.monotonic() + poll_s > until:
+                raise StillWorking(f"{video_id} is {video.state} after {timeout_s:g} s")
+            await asyncio.sleep(poll_s)
+
+    async def events(self, video_id: str, *, after: int = 0) -> AsyncIterator[VideoEvent]:
+        """Its log as it grows, until it has ended. A connection that breaks is made anew.
+
+        Args:
+            video_id: the video.
+            after: number of the last event that is known already.
+        """
+        log, patience = EventLog(after), self._patience()
+        while True:
+            try:
+                async with self._stream(
+                    calls.events_path(video_id), log.headers(), EVENTS_S
+                ) as answer:
+                    if log.has_body(answer):
+                        async for sent in httpx2.EventSource(answer):
+                            patience.renew()
+                            event = log.take(sent)
+                            if event is not None:
+                                yield event
+                    if log.is_over(answer):
+                        return
+                error: ClientError = ended_early(self.url, video_id)
+            except httpx2.TransportError as cause:
+                error = broken(self.url, cause)
+            except ClientError as refusal:
+                error = refusal
+            await self._rest(patience, error)
+
+    async def download(
+        self,
+        video_id: str,
+        path: str | Path,
+        *,
+        variant: Variant = "video",
+        on_progress: Callable[[int, int | None], object] | None = None,
+    ) -> Path:
+        """Write a finished video, or a picture of it, to a file.
+
+        The file appears when all of it has come, in place of an older one. A download that broke
+        goes on where it stopped, even in another process.
+
+        Args:
+            video_id: the video.
+            path: the file to write; its folder must be there.
+            variant: "video", "thumbnail" or "spritesheet".
+            on_progress: called with the bytes that came and those of the whole, or None.
+
+        Raises:
+            WrongMoment: it is not finished.
+            DownloadFailed, ServerUnreachable: it did not come whole.
+        """
+        target = Path(path)
+        transfer, patience = Transfer(target), self._patience()
+        while True:
+            try:
+                async with self._stream(
+                    calls.content_path(video_id, variant), transfer.headers(), TRANSFER_S
+                ) as answer:
+                    if transfer.begin(answer):
+                        async for chunk in answer.aiter_bytes():
+                            patience.renew()
+                            transfer.write(chunk)
+                            if on_progress is not None:
+                                on_progress(transfer.num_bytes, transfer.total)
+                        transfer.finish()
+                        return target
+                continue
+            except httpx2.TransportError as cause:
+                error = broken(self.url, cause)
+            except ClientError as refusal:
+                error = refusal
+            finally:
+                transfer.pause()
+            await self._rest(patience, error)
+
+    # --- The server ----------------------------------------------------------------------------
+
+    async def models(self) -> tuple[Model, ...]:
+        """The weights that it can use."""
+        return await self._send(calls.models())
+
+    async def health(self) -> Health:
+        """How it is."""
+        return await self._send(calls.health())
+
+    # --- Inside --------------------------------------------------------------------------------
+
+    async def _body(self, **fields: Any) -> dict[str, Any]:
+        """The JSON of a request whose files were sent ahead."""
+        draft = Draft(fields)
+        ids = {}
+        for key, file in draft.files.items():
+            ids[key] = (await self._send(calls.upload(file))).id
+        return draft.body(ids)
+
+    def _patience(self, *, is_repeatable: bool = True) -> Patience:
+        return Patience(self._patience_s, is_repeatable=is_repeatable)
+
+    async def _rest(self, patience: Patience, error: ClientError) -> None:
+        """Wait before the next try, or raise what there is no use in trying again."""
+        await asyncio.sleep(patience.wait_s(error, was_reached=self._was_reached))
+
+    async def _send(self, call: Call[T]) -> T:
+        patience = self._patience(is_repeatable=call.is_repeatable)
+        while True:
+            try:
+                with ExitStack() as files:
+                    answer = await self._http.request(**arguments(call, files))
+                self._was_reached = True
+                return read_answer(call, answer)
+            except httpx2.TransportError as cause:
+                error = broken(self.url, cause)
+            except ClientError as refusal:
+                error = refusal
+            await self._rest(patience, error)
+
+    @asynccontextmanager
+    async def _stream(
+        self, path: str, headers: Mapping[str, str], read_s: float
+    ) -> AsyncIterator[httpx2.Response]:
+        """An answer that is read piece by piece; that of an error is read already."""
+        timeout = httpx2.Timeout(read_s, connect=CONNECT_S)
+        async with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
+            self._was_reached = True
+            if not answer.is_success:
+                await answer.aread()
+            yield answer
