@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.decisions import decide_with_outputs, plan_of
-from framepack.domain.errors import FramePackError, InvalidRequest
+from framepack.domain.errors import FramePackError, InvalidRequest, RunInUse
 from framepack.domain.events import Event, Finished, Planned, Statistics
 from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
@@ -361,6 +361,8 @@ def _events(
 
     try:
         yield from run(workspace.plan, load, workspace, settings)
+    except RunInUse:
+        raise  # what is there is the work of another process by now
     except (FramePackError, RuntimeError, OSError, MemoryError):
         if is_new and not workspace.has_progress:
             workspace.remove()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from framepack.cli.console import error_console, say, write, write_json
-from framepack.cli.pace import Pace, clock
 from framepack.domain.events import Event, Finished, Planned, SectionDone, StageStarted, StepDone
+from framepack.domain.pace import Pace, clock
 
 if TYPE_CHECKING:
     from rich.console import Console

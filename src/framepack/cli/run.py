@@ -9,12 +9,10 @@ from pathlib import Path
 from framepack.cli.console import say
 from framepack.cli.progress import choose_display
 from framepack.cli.stop import CANCELLED, StopRequest
-from framepack.domain.errors import FramePackError
+from framepack.domain.errors import FramePackError, is_out_of_memory
 from framepack.domain.events import Event, Finished, Planned, StageStarted
 
 __all__ = ["run"]
-
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def run(
@@ -49,7 +47,7 @@ def run(
         except FramePackError as error:
             raise _with_way_on(error, directory) from error
         except (RuntimeError, MemoryError) as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise _with_way_on(FramePackError(_advice(error)), directory) from error
             raise
     if (directory / "run.json").is_file():
@@ -105,11 +103,6 @@ def _finishes(
         close = getattr(events, "close", None)
         if close is not None:
             close()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _MEMORY_WORDS)
 
 
 def _advice(error: BaseException) -> str:

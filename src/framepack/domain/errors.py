@@ -2,15 +2,24 @@
 
 # ruff: noqa: N818 - the names say what is wrong; an "Error" at the end would add nothing
 
+import errno
+
 __all__ = [
     "CheckpointError",
+    "DiskFull",
     "FramePackError",
     "HistoryTooShort",
     "InvalidRequest",
     "LicenceNotAccepted",
     "MissingWeights",
+    "RunInUse",
     "WorkspaceError",
+    "is_disk_full",
+    "is_out_of_memory",
 ]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class FramePackError(Exception):
@@ -41,5 +50,32 @@ class WorkspaceError(FramePackError):
     """A run directory cannot be written, read or resumed."""
 
 
+class RunInUse(WorkspaceError):
+    """Another process works in the run directory."""
+
+
+class DiskFull(WorkspaceError):
+    """The disk cannot hold what is to be written."""
+
+
 class HistoryTooShort(FramePackError):
     """A section was asked to see more latent frames than the history holds."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or of Python means that memory did not suffice."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _MEMORY_WORDS)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, means that a disk or a quota is full."""
+    cause: BaseException | None = error
+    while cause is not None:
+        # safetensors gives the system's words alone.
+        if isinstance(cause, DiskFull) or "No space left" in str(cause):
+            return True
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return True
+        cause = cause.__cause__
+    return False

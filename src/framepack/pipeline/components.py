@@ -67,10 +67,6 @@ _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 _KEPT_ON_HOST = frozenset({"vae", "transformer"})
 
 _WORKING_SHARE = 0.15  # activations of a network in proportion to its weights
-_DECODER_SHARE = 0.6  # of the device's memory, for the activations of one decoded tile
-_LIVE_ACTIVATIONS = 4  # of the decoder's largest, at its peak
-_TILE_FRAMES = 17
-_SMALLEST_TILE_PX, _TILE_STEP_PX = 128, 64
 
 
 @dataclass
@@ -102,12 +98,14 @@ class Components:
         device: torch.device,
         *,
         requested_dtype: str = "auto",
+        memory_share: float = 1.0,
         progress: LoadProgress | None = None,
     ) -> None:
         self.spec = spec
         self.device = device
         self.folders = dict(folders)
         self._dtypes = {name: choose_dtype(device, name, requested_dtype) for name in COMPONENTS}
+        self._memory_share = memory_share
         self._progress = progress or (lambda _: None)
         self._slots = {group: _Slot({}) for group in _GROUPS}
         self._processors: dict[str, Any] = {}
@@ -264,7 +262,9 @@ class Components:
         if self._other_decoder is not None:
             return self._other_decoder(latents)
         config, dtype = self.vae.config, self._dtypes["vae"]
-        tile_px, working_bytes = decoding_tile(latents, config, dtype, self.device)
+        tile_px, working_bytes = decoding_tile(
+            latents, config, dtype, self.device, memory_share=self._memory_share
+        )
         vae: AutoencoderKLHunyuanVideo = self._network("vae", working_bytes)
         if self._decoder is None or self._decoder[0] != tile_px:
             self._decoder = tile_px, StreamingDecoder(vae, spatial_tile_px=tile_px)
@@ -385,8 +385,10 @@ class Components:
     def _evict_for(self, group: str, needed_bytes: int) -> None:
         """Move the longest unused groups away until enough is free or none is left."""
         others = [slot for name, slot in self._slots.items() if name != group and slot.on_device]
+        _, total = memory_bytes(self.device)
+        left_out = int(total * (1 - self._memory_share))
         for slot in sorted(others, key=lambda slot: slot.last_used):
-            if self._fits(needed_bytes):
+            if self._fits(needed_bytes + left_out):
                 return
             self._evict(slot)
 
@@ -420,26 +422,12 @@ class Components:
                 weights += num_parameters(files) * self._dtypes[name].itemsize
         return int(weights * (1 + _WORKING_SHARE))
 
-    def _decoding_plan(self, latents: Tensor) -> tuple[int | None, int]:
-        """Side of the spatial tiles in px (None for whole frames) and bytes to decode one."""
-        config: Any = self.vae.config
-        stride = config.spatial_compression_ratio
-        height, width = latents.shape[3] * stride, latents.shape[4] * stride
-        channels = max(config.block_out_channels[:2])
-        per_pixel = _TILE_FRAMES * channels * self._dtypes["vae"].itemsize * _LIVE_ACTIVATIONS
-        _, total = memory_bytes(self.device)
-        budget = int(total * _DECODER_SHARE)
-        if height * width * per_pixel <= budget:
-            return None, height * width * per_pixel
-        side = int((budget / per_pixel) ** 0.5) // _TILE_STEP_PX * _TILE_STEP_PX
-        side = max(side, _SMALLEST_TILE_PX)
-        return side, side * side * per_pixel
-
 
 def load_components(
     spec: ModelSpec,
     settings: Settings,
     *,
+    memory_share: float = 1.0,
     progress: LoadProgress | None = None,
     preload: Sequence[str] = COMPONENTS,
 ) -> Components:
@@ -448,6 +436,8 @@ def load_components(
     Args:
         spec: which model; tiny and published ones go the same way.
         settings: device, number format, and where files are looked for.
+        memory_share: of the device's memory, that is reckoned with: a smaller one gives smaller
+            decoding tiles and moves networks away sooner.
         progress: told each component's name as it is read.
         preload: components to read now, as long as they fit together; the others are read when
             first used. A resumed run needs no encoders.
@@ -462,7 +452,12 @@ def load_components(
     folders = locate_all(spec, settings)
     check_widths(folders)
     components = Components(
-        spec, folders, device, requested_dtype=settings.dtype, progress=progress
+        spec,
+        folders,
+        device,
+        requested_dtype=settings.dtype,
+        memory_share=memory_share,
+        progress=progress,
     )
     components.load(preload)
     return components

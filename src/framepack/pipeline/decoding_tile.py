@@ -16,7 +16,12 @@ _SMALLEST_PX, _STEP_PX = 128, 64
 
 
 def decoding_tile(
-    latents: Tensor, config: Any, dtype: torch.dtype, device: torch.device
+    latents: Tensor,
+    config: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    memory_share: float = 1.0,
 ) -> tuple[int | None, int]:
     """Side of the spatial tiles in px, None for whole frames, and the bytes to decode one.
 
@@ -28,13 +33,14 @@ def decoding_tile(
         config: of the VAE.
         dtype: number format of the VAE.
         device: where it decodes.
+        memory_share: of the device's memory, that is reckoned with.
     """
     stride = config.spatial_compression_ratio
     height, width = latents.shape[3] * stride, latents.shape[4] * stride
     channels = max(config.block_out_channels[:2])
     per_pixel = _TILE_FRAMES * channels * dtype.itemsize * _LIVE_ACTIVATIONS
     _, total = memory_bytes(device)
-    budget = int(total * _DEVICE_SHARE)
+    budget = int(total * memory_share * _DEVICE_SHARE)
     if height * width * per_pixel <= budget:
         return None, height * width * per_pixel
     side = int((budget / per_pixel) ** 0.5) // _STEP_PX * _STEP_PX

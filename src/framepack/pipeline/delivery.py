@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from framepack.domain.errors import WorkspaceError
+from framepack.domain.errors import DiskFull
 from framepack.domain.plan import Plan
 from framepack.domain.request import ResolvedRequest
 from framepack.media.codecs import JOINED_SUFFIXES
@@ -68,7 +68,7 @@ def check_free_space(plan: Plan, directory: Path, delivery: Delivery) -> None:
     """Refuse to begin a run that the disk cannot hold.
 
     Raises:
-        WorkspaceError: says how much is free and how much may be needed.
+        DiskFull: says how much is free and how much may be needed.
     """
     pixels = plan.width * plan.height
     video = plan.num_frames * pixels * _BYTES_PER_PIXEL
@@ -89,7 +89,7 @@ def check_free_space(plan: Plan, directory: Path, delivery: Delivery) -> None:
     for folder, size in needed.items():
         free = shutil.disk_usage(folder).free
         if free < size:
-            raise WorkspaceError(
+            raise DiskFull(
                 f"the disk of {folder} has {free / 1e6:.0f} MB free, this video may need "
                 f"{size / 1e6:.0f} MB; free some space or choose another folder"
             )

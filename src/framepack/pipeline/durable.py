@@ -29,12 +29,19 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON document about them durably, in one safetensors file."""
+    """Write tensors and a JSON document about them durably, in one safetensors file.
+
+    Raises:
+        WorkspaceError: the file system refused (disk full, no permission).
+    """
     on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(document)
     metadata = {"document": text, "sha256": _digest(on_host, text)}
-    with atomic_file(path) as part:
-        save_file(on_host, part, metadata=metadata)
+    try:
+        with atomic_file(path) as part:
+            save_file(on_host, part, metadata=metadata)
+    except SafetensorError as error:  # it has no OSError
+        raise WorkspaceError(f"cannot write {path}: {error}; free some space") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import psutil
 
-from framepack.domain.errors import WorkspaceError
+from framepack.domain.errors import RunInUse, WorkspaceError
 
 __all__ = ["RunLock"]
 
@@ -43,7 +43,8 @@ class RunLock:
         """Take the lock or say who has it.
 
         Raises:
-            WorkspaceError: another live process works here.
+            RunInUse: another live process works here.
+            WorkspaceError: the file cannot be locked.
         """
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -59,7 +60,7 @@ class RunLock:
                 "use a run directory on a local disk that you may write to"
             ) from error
         self._close()
-        raise WorkspaceError(self._in_use(_read_holder(self.path)))
+        raise RunInUse(self._in_use(_read_holder(self.path)))
 
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""

@@ -39,10 +39,21 @@ class JobFolder:
         """What is streamed while it renders."""
         return self.path / "live"
 
+    @property
+    def result(self) -> Path:
+        """What the finished try said; for one that nobody heard."""
+        return self.path / "result.json"
+
     def make(self) -> None:
         """Make the folders."""
         for folder in (self.inputs, self.output, self.live):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def remove_outputs(self) -> None:
+        """Remove what was made, and what it was made of."""
+        self.result.unlink(missing_ok=True)
+        for folder in (self.output, self.run, self.live, self.inputs):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove all of it."""

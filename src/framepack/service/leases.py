@@ -174,6 +174,44 @@ class Leases:
             ).fetchall()
         return tuple(row["id"] for row in rows if self.release(row["id"], row["lease"]))
 
+    def expire(self, job_id: str) -> None:
+        """Say that the files of a job that has ended were removed; its figures stay."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET expires_at = NULL, output = json_remove(output, '$.video', "
+                "'$.thumbnail', '$.raw', '$.frames') WHERE id = ?",
+                (job_id,),
+            )
+            log(connection, job_id, "Expired", {}, self._clock())
+        self._on_change(job_id)
+
+    def shift(self, by_s: float) -> None:
+        """Move what is still to come along with a clock that was changed.
+
+        Args:
+            by_s: seconds by which the clock jumped; negative when it was set back.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET available_at = available_at + ? "
+                "WHERE state IN ('queued', 'paused') AND available_at > ?",
+                (by_s, self._clock() - by_s),
+            )
+            connection.execute(
+                "UPDATE jobs SET expires_at = expires_at + ? WHERE expires_at IS NOT NULL", (by_s,)
+            )
+
+    def num_out_of_memory(self, job_id: str) -> int:
+        """How often memory ran out since the job was sent, or sent again after it had failed."""
+        with self._database.reading() as connection:
+            (number,) = connection.execute(
+                "SELECT COUNT(*) FROM events WHERE job = :job AND kind = 'Retried' "
+                "AND json_extract(data, '$.code') = 'out_of_memory' AND seq > "
+                "(SELECT IFNULL(MAX(seq), 0) FROM events WHERE job = :job AND kind = 'Failed')",
+                {"job": job_id},
+            ).fetchone()
+        return int(number)
+
     def _end(
         self,
         job_id: str,

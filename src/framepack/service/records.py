@@ -131,7 +131,8 @@ class JobEvent:
         seq: 1 for the job's first.
         at: Unix time in seconds.
         kind: name of a pipeline event ("StepDone", ...) or of a change of state ("Queued",
-            "Started", "Resumed", "Retried", "Paused", "Cancelled", "Failed", "Completed").
+            "Started", "Resumed", "Retried", "Paused", "Cancelled", "Failed", "Completed",
+            "Expired" when its files were removed).
         data: its fields.
     """
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from framepack.cli.pace import Pace, clock
+from framepack.domain.pace import Pace, clock
 from framepack.domain.events import Event, SectionDone, StageStarted, StepDone
 
 

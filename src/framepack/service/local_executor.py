@@ -1,0 +1,245 @@
+"""The executor of one machine: a worker process that is started when it is needed."""
+
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import framepack
+from framepack.domain.settings import Settings
+from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
+from framepack.service.lines import line_of, read_lines
+from framepack.service.records import JobError
+from framepack.service.tasks import settings_values
+
+__all__ = ["LocalExecutor"]
+
+logger = logging.getLogger(__name__)
+
+_COMMAND = (sys.executable, "-m", "framepack.service.worker")
+_LINGERS_S = 20.0
+"""A worker that was told to end has so long."""
+
+
+class LocalExecutor:
+    """See :class:`framepack.service.executor.Executor`. One task at a time.
+
+    Its methods are for one thread, but for ``facts``, which any may call.
+
+    Args:
+        settings: of this machine, for the worker.
+        idle_s: the worker ends after so many seconds without a task, which frees its memory.
+        monotonic: a clock that never jumps, seconds.
+        command: what starts the worker.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        idle_s: float = 600.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        command: Sequence[str] = _COMMAND,
+    ) -> None:
+        self._settings = settings
+        self._idle_s = idle_s
+        self._monotonic = monotonic
+        self._command = list(command)
+        self._said: queue.Queue[tuple[_Process, Mapping[str, Any] | None]] = queue.Queue()
+        self._process: _Process | None = None
+        self._task: Task | None = None
+        self._since_s = monotonic()
+        self._facts: dict[str, Any] = {"device": None, "device_memory_gb": None}
+
+    @property
+    def capacity(self) -> int:
+        """1 if a task could be taken now; a process that is about to end is waited for."""
+        is_leaving = self._process is not None and self._process.is_leaving
+        return int(self._task is None and not is_leaving)
+
+    def submit(self, task: Task) -> None:
+        """Take a task; starts a process if none runs."""
+        assert self.capacity, "one task at a time"
+        self._task = task
+        if self._process is None:
+            try:
+                self._process = _Process(self._command, self._said)
+            except OSError as error:
+                logger.error("the worker does not start: %s", error)
+                self._said.put((_NOBODY, {"say": "unborn", "why": str(error)}))
+                return
+            self._process.send({"do": "settings", "settings": settings_values(self._settings)})
+        values = {name: getattr(task, name) for name in Task.__slots__}
+        paths = {"folder": str(task.folder), "parent": str(task.parent) if task.parent else None}
+        self._process.send({"do": "run", **values, **paths})
+
+    def stop(self, lease: str) -> None:
+        """Stop a task within a step."""
+        if self._task is not None and self._task.lease == lease and self._process is not None:
+            self._process.send({"do": "stop", "lease": lease})
+
+    def messages(self, timeout_s: float) -> list[Message]:
+        """What was said since the last call; waits for the first word no longer than asked."""
+        messages: list[Message] = []
+        try:
+            said = self._said.get(timeout=timeout_s) if timeout_s > 0 else self._said.get_nowait()
+            while True:
+                messages += self._understand(*said)
+                said = self._said.get_nowait()
+        except queue.Empty:
+            pass
+        self._end_idle()
+        return messages
+
+    def facts(self) -> Mapping[str, Any]:
+        """See :class:`framepack.service.executor.Executor`."""
+        process = self._process
+        return {
+            **self._facts,
+            "alive": process is not None,
+            "busy": self._task is not None,
+            "pid": process.pid if process is not None else None,
+        }
+
+    def close(self, timeout_s: float) -> None:
+        """Have the task stop and the process end; kill it if it does not in time."""
+        if self._process is not None:
+            self._process.leave()
+            self._process.wait(timeout_s)
+
+    def _understand(self, process: "_Process", said: Mapping[str, Any] | None) -> list[Message]:
+        if process is not self._process and process is not _NOBODY:
+            return []  # the last words of one that was given up
+        if said is None:
+            return self._buried(process)
+        kind, lease = said["say"], said.get("lease", "")
+        if kind == "facts":
+            self._facts = {name: said[name] for name in self._facts}
+        elif kind == "unborn":
+            return self._ended("died", JobError("worker_died", f"no worker: {said['why']}"))
+        elif self._task is not None and lease == self._task.lease:
+            if kind == "started":
+                return [TaskStarted(lease)]
+            if kind == "event":
+                return [TaskEvent(lease, said["event"])]
+            if kind == "ended":
+                if said["leaves"]:
+                    process.is_leaving = True
+                error = JobError(**said["error"]) if said["error"] else None
+                return self._ended(said["outcome"], error, said["output"])
+        return []
+
+    def _ended(
+        self, outcome: Any, error: JobError | None, output: Mapping[str, Any] | None = None
+    ) -> list[Message]:
+        task, self._task = self._task, None
+        self._since_s = self._monotonic()
+        return [TaskEnded(task.lease, outcome, output or {}, error)] if task is not None else []
+
+    def _buried(self, process: "_Process") -> list[Message]:
+        """The process is gone; what it worked on died with it."""
+        how = process.wait(_LINGERS_S)
+        self._process = None
+        self._facts = dict.fromkeys(self._facts)
+        if self._task is None:
+            return []
+        logger.warning("the worker ended %s while it worked", how)
+        return self._ended("died", JobError("worker_died", f"the worker ended {how}"))
+
+    def _end_idle(self) -> None:
+        process = self._process
+        if process is None or self._task is not None:
+            return
+        idle_s = self._monotonic() - self._since_s
+        if not process.is_leaving and idle_s >= self._idle_s:
+            logger.info("the worker ends after %.0f s without a task", idle_s)
+            process.leave()
+            self._since_s = self._monotonic()
+        elif process.is_leaving and idle_s >= _LINGERS_S:
+            process.kill()
+
+
+class _Process:
+    """One worker process, and the thread that reads what it says."""
+
+    def __init__(
+        self,
+        command: list[str],
+        said: "queue.Queue[tuple[_Process, Mapping[str, Any] | None]]",
+    ) -> None:
+        is_windows = sys.platform == "win32"
+        self._popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=not is_windows,  # Ctrl-C is meant for the server alone
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        self.pid = self._popen.pid
+        self.is_leaving = False
+        threading.Thread(target=self._read, args=(said,), name="worker", daemon=True).start()
+
+    def send(self, said: Mapping[str, Any]) -> None:
+        """Say something; if the process is dead, its end is on its way."""
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(line_of(said))
+            self._popen.stdin.flush()
+        except (OSError, ValueError) as error:
+            logger.debug("worker %d does not listen: %s", self.pid, error)
+
+    def leave(self) -> None:
+        """Have it end, within a step."""
+        self.is_leaving = True
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.close()
+        except OSError as error:
+            logger.debug("worker %d does not listen: %s", self.pid, error)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._popen.kill()
+
+    def wait(self, timeout_s: float) -> str:
+        """Wait for its end, force it if it takes longer, and say how it ended."""
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            logger.warning("worker %d does not end by itself and is killed", self.pid)
+            self._popen.kill()
+            self._popen.wait()
+        return _how(self._popen.returncode)
+
+    def _read(self, said: "queue.Queue[tuple[_Process, Mapping[str, Any] | None]]") -> None:
+        assert self._popen.stdout is not None
+        with self._popen.stdout as source:
+            for each in read_lines(source):
+                said.put((self, each))
+        said.put((self, None))
+
+
+_NOBODY: Any = object()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with this very package where the worker finds it."""
+    here = str(Path(framepack.__file__).parents[1])
+    path = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    hint = "; systems do that to programs when memory runs out" if name == "SIGKILL" else ""
+    return f"by {name}{hint}"

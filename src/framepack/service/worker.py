@@ -1,0 +1,151 @@
+"""The process that makes videos: the one part of the service that reaches torch.
+
+It is started as ``python -m framepack.service.worker`` and speaks JSON lines over its own pipes,
+one object a line:
+
+    in   {"do": "settings", "settings": {...}}   first: what holds on this machine
+         {"do": "run", "lease": ..., ...}        a task; see ``framepack.service.executor.Task``
+         {"do": "stop", "lease": ...}            stop a task within a step
+    out  {"say": "started", "lease": ...}
+         {"say": "event", "lease": ..., "event": {...}}
+         {"say": "ended", "lease": ..., "outcome": ..., "output": {...}, "error": {...} or null,
+          "leaves": bool}                        whether the process ends now
+         {"say": "facts", "device": ..., "device_memory_gb": ...}
+
+When its input ends, whoever started it is gone: it finishes a section that is being decoded, drops
+what else it does, and ends. Nothing is lost, since a run directory can be resumed at any moment.
+"""
+
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, BinaryIO
+
+from framepack.service.tasks import TaskRunner, settings_of
+
+__all__ = ["Worker", "main"]
+
+logger = logging.getLogger(__name__)
+
+Say = Callable[[Mapping[str, Any]], None]
+
+
+class Worker:
+    """Does what its inbox says, one task after the other.
+
+    Args:
+        say: sends an object to whoever started the process.
+        leave: ends the process at once, from any thread.
+    """
+
+    def __init__(self, say: Say, leave: Callable[[], object]) -> None:
+        self._say = say
+        self._leave = leave
+        self._inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        self._runner: TaskRunner | None = None
+        self._stopped: set[str] = set()
+        self._is_closing = False
+
+    def hear(self, said: Mapping[str, Any]) -> None:
+        """Take in one object; from any thread."""
+        if said["do"] == "stop":
+            self._stopped.add(said["lease"])
+        else:
+            self._inbox.put(said)
+
+    def close(self) -> None:
+        """Stop the task at work and take no other; from any thread."""
+        self._is_closing = True
+        self._inbox.put(None)
+
+    def abandon(self) -> None:
+        """Nobody listens any more: end now, or as soon as what is decoded is on the disk."""
+        self.close()
+        if self._runner is None or not self._runner.is_worth_waiting:
+            self._leave()
+
+    def work(self) -> None:
+        """Do tasks until it is closed, or a task leaves the process in a doubtful state."""
+        while (said := self._inbox.get()) is not None and not self._is_closing:
+            if said["do"] == "settings":
+                self._runner = TaskRunner(settings_of(said["settings"]))
+            elif self._run(said):
+                return
+
+    def _run(self, task: Mapping[str, Any]) -> bool:
+        """Do one task; return whether the process had better end."""
+        assert self._runner is not None, "settings come first"
+        lease = str(task["lease"])
+        self._say({"say": "started", "lease": lease})
+        end = self._runner.run(
+            task,
+            on_event=lambda event: self._say({"say": "event", "lease": lease, "event": event}),
+            is_stopped=lambda: self._is_closing or lease in self._stopped,
+        )
+        self._stopped.discard(lease)
+        self._say({"say": "facts", **self._runner.facts()})
+        self._say({"say": "ended", "lease": lease, **end.to_dict()})
+        return end.leaves
+
+
+class _Channel:
+    """The process's own pipes, out of reach of libraries that print or read."""
+
+    def __init__(self) -> None:
+        self._input: BinaryIO = os.fdopen(os.dup(0), "rb")
+        self._output: BinaryIO = os.fdopen(os.dup(1), "wb")
+        self._lock = threading.Lock()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+
+    def say(self, said: Mapping[str, Any]) -> None:
+        """Send one object; ends the process if nobody reads."""
+        from framepack.service.lines import line_of
+
+        try:
+            with self._lock:
+                self._output.write(line_of(said))
+                self._output.flush()
+        except OSError:
+            os._exit(0)
+
+    def listen(self, worker: Worker) -> None:
+        """Hand everything that comes to a worker until there is no more."""
+        from framepack.service.lines import read_lines
+
+        for said in read_lines(self._input):
+            worker.hear(said)
+        worker.abandon()
+
+
+def main() -> None:
+    """Work until the input ends."""
+    logging.basicConfig(
+        level=os.environ.get("FRAMEPACK_WORKER_LOG", "WARNING"),
+        stream=sys.stderr,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    channel = _Channel()
+    worker = Worker(channel.say, leave=lambda: os._exit(0))
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        worker.close()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server
+    signal.signal(signal.SIGTERM, on_sigterm)
+    threading.Thread(target=channel.listen, args=(worker,), daemon=True).start()
+    worker.work()
+    # Not a return: the thread that reads would keep the interpreter from ending.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
