@@ -40,6 +40,10 @@ class ServiceConfig(BaseModel):
     """Jobs, their files and the keys; a folder in the user's data folder unless set."""
     upload_mb: float = Field(256.0, gt=0)
     """Largest request body, MB of 10**6 bytes."""
+    uploads_gb: float = Field(10.0, gt=0)
+    """Files sent ahead of their requests, all together, GB of 10**9 bytes."""
+    upload_hours: float = Field(24.0, gt=0)
+    """They are removed after so long; jobs keep what they use."""
     max_waiting: int = Field(1000, ge=1)
     """Jobs that may wait."""
     max_waiting_per_key: int | None = Field(None, ge=1)

@@ -1,4 +1,4 @@
-"""What users may ask of a server: nothing that names a file which they did not send."""
+"""Limits of what users may ask of a server, its LoRAs by name, and errors in their words."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,10 @@ from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
 from framepack.domain.wording import take_lora_tags
 from framepack.models.spec import PRESETS
+from framepack.service.allowed import check_ffmpeg
 from framepack.service.options import ServiceConfig
 
-__all__ = ["NO_FIELDS", "check_limits", "in_words", "lora_names", "served"]
-
-NO_FIELDS = ("vae_weights", "rife_weights", "enhanced_prompts")
-"""Fields of a request that name files of this machine, or what only a command line has."""
+__all__ = ["check_limits", "in_words", "lora_names", "served"]
 
 _LORA_SUFFIX = ".safetensors"
 _IN_BRACKETS = re.compile(r" \(--[a-z0-9-]+\)")
@@ -23,27 +21,30 @@ _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 
 
 def served(request: GenerationRequest, settings: Settings) -> GenerationRequest:
-    """The request with the files of this machine that it may use.
+    """The request with the paths of the LoRAs that it names, so that nothing else is looked up.
 
     Raises:
-        InvalidRequest: it names a model, a LoRA or weights that the server does not offer.
+        InvalidRequest: it names weights that the server does not offer, or a filter, an encoder
+            or an option of one that could reach a file.
     """
-    for name in NO_FIELDS:
-        if name in request.model_fields_set and getattr(request, name):
+    for name in ("vae_weights", "rife_weights"):
+        if getattr(request, name) is not None:
             raise InvalidRequest(
-                f"{name} names a file of the server, which only its operator can do; leave it out"
+                f"{name} names a file of the server, whose settings choose these weights; leave "
+                "it out"
             )
     if request.model is not None and request.model not in PRESETS:
         raise InvalidRequest(
-            f"there is no model {_short(request.model)}; choose {' or '.join(PRESETS)}, or leave "
-            "it out for the server's choice"
+            f"model is {_short(request.model)}; this server has {', '.join(PRESETS)}, and chooses "
+            "by itself where none is named"
         )
+    check_ffmpeg(request)
     for tag in take_lora_tags(request.prompt)[1]:
-        _find_lora(tag.path, settings)
+        _lora_file(tag.path, settings)
     if not request.loras:
         return request
     loras = [
-        {"path": _find_lora(lora.path, settings), "weight": lora.weight} for lora in request.loras
+        {"path": _lora_file(lora.path, settings), "weight": lora.weight} for lora in request.loras
     ]
     return request.updated(loras=loras)
 
@@ -111,13 +112,13 @@ def _fields() -> dict[str, str]:
     return names
 
 
-def _find_lora(asked: Path, settings: Settings) -> Path:
+def _lora_file(asked: Path, settings: Settings) -> Path:
     known = lora_names(settings)
-    for name, path in known.items():
-        if str(asked) in (name, path.name, str(path)):
-            return path
-    offered = f"choose one of {', '.join(known)}" if known else "it offers none"
-    raise InvalidRequest(f"the server has no LoRA {_short(str(asked))}; {offered}")
+    name = str(asked).removesuffix(_LORA_SUFFIX)
+    if name in known:
+        return known[name]
+    offered = f"it has {', '.join(known)}" if known else "it has none"
+    raise InvalidRequest(f"there is no LoRA {_short(str(asked))} on this server; {offered}")
 
 
 def _short(text: str) -> str:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
+from framepack.media.codecs import NO_VIDEO
 from framepack.models.parts import ModelSpec
 from framepack.service.changes import Changes
 from framepack.service.database import Database
+from framepack.service.dispatcher import Dispatcher
 from framepack.service.executor import Executor
 from framepack.service.files import DataFolder, JobFolder
 from framepack.service.inputs import (
@@ -34,10 +35,12 @@ from framepack.service.inputs import (
 )
 from framepack.service.keys import KeyStore
 from framepack.service.leases import Leases
+from framepack.service.local_executor import LocalExecutor
 from framepack.service.options import JobOptions, ServiceConfig
 from framepack.service.records import Job, NoSuchJob, WrongState
 from framepack.service.requests import check_limits, in_words, served
 from framepack.service.store import JobStore, new_job_id
+from framepack.service.uploads import Uploads
 from framepack.weights.locate import locate_all
 
 __all__ = ["Service"]
@@ -81,8 +84,13 @@ class Service:
         self.store = JobStore(self.database, on_change=self.changes.publish)
         self.leases = Leases(self.database, on_change=self.changes.publish)
         self.keys = KeyStore(self.database, file=config.api_key_file)
+        self.uploads = Uploads(
+            self.data.uploads,
+            keep_s=config.upload_hours * 3600,
+            most_bytes=config.uploads_gb * 1e9,
+        )
         self.executor = executor
-        self._dispatcher: Any = None
+        self.dispatcher: Dispatcher | None = None
         self._checking = threading.BoundedSemaphore(_AT_ONCE)
 
     # --- Its life ------------------------------------------------------------------------------
@@ -90,19 +98,15 @@ class Service:
     def start(self) -> None:
         """Go on with the jobs that wait."""
         if self.executor is None:
-            local = import_module("framepack.service.local_executor")
-            self.executor = local.LocalExecutor(idle_s=self.config.idle_s)
+            self.executor = LocalExecutor(self.settings, idle_s=self.config.idle_s)
+        self.dispatcher = Dispatcher(self.store, self.leases, self.executor, self.data, self.config)
+        self.dispatcher.start()
         self._remove_strays()
-        self._dispatcher = import_module("framepack.service.dispatcher").Dispatcher(
-            self.store, self.leases, self.executor, self.data, self.config
-        )
-        self._dispatcher.start()
 
     def stop(self, timeout_s: float) -> None:
         """Let the step at work end, keep what there is, and release everything."""
-        if self._dispatcher is not None:
-            self._dispatcher.stop(timeout_s)
-            self._dispatcher = None
+        if self.dispatcher is not None:
+            self.dispatcher.stop(timeout_s)
         self.database.close()
 
     # --- New jobs ------------------------------------------------------------------------------
@@ -260,6 +264,7 @@ class Service:
                 request = GenerationRequest.parse(**named_files(fields, stored))
                 request = served(request, self.settings)
                 check_limits(request, self.config)
+                _check_something_is_left(options, request)
                 options = _with_sound(_for_one_frame(options, request), stored)
                 video = folder / f"video.{options.container}"
                 plan, spec = decide_with_outputs(request, self.settings, video, allow_empty=is_dry)
@@ -315,8 +320,9 @@ class Service:
                     self.store.get(path.name)
                 except NoSuchJob:
                     JobFolder(path).remove()
-        for path in self.data.uploads.glob("plan-*"):
+        for path in self.data.uploads.glob("[pr]*-*"):  # of plans and requests
             shutil.rmtree(path, ignore_errors=True)
+        self.uploads.sweep()
 
 
 def _fingerprint(fields: Mapping[str, Any], files: Mapping[str, Input], options: JobOptions) -> str:
@@ -329,6 +335,13 @@ def _fingerprint(fields: Mapping[str, Any], files: Mapping[str, Input], options:
         [dict(fields), content, options.model_dump(mode="json")], sort_keys=True, default=str
     )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_something_is_left(options: JobOptions, request: GenerationRequest) -> None:
+    if request.codec == NO_VIDEO and not (options.raw or options.frames):
+        raise InvalidRequest(
+            "codec none writes no video, and nothing else was asked for; add frames or raw"
+        )
 
 
 def _for_one_frame(options: JobOptions, request: GenerationRequest) -> JobOptions:
@@ -369,6 +382,8 @@ def _asked_again(job: Job, folder: JobFolder) -> tuple[dict[str, Any], dict[str,
                 else cue
                 for number, cue in enumerate(fields[name])
             ]
+    if "loras" in fields:
+        fields["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in fields["loras"]]
     if job.options.get("audio"):
         sound = folder.inputs / str(job.options["audio"])
         files["audio"] = Input(sound, name=f"sound of {job.id}")
