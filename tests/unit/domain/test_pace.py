@@ -2,8 +2,8 @@
 
 import pytest
 
-from framepack.domain.pace import Pace, clock
 from framepack.domain.events import Event, SectionDone, StageStarted, StepDone
+from framepack.domain.pace import Pace, clock
 
 
 def _step(step: int, *, section: int = 0, seconds: float = 1.0) -> StepDone:
