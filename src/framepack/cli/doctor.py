@@ -1,11 +1,12 @@
 """``framepack doctor``: what this machine can run, and why not more."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from framepack.cli.console import write, write_json
 from framepack.cli.options import Device, DtypeName, JsonFlag, ModelsDir
+from framepack.cli.remote import KeyFile, connect
 
 if TYPE_CHECKING:
     from framepack.cli.diagnosis import Finding
@@ -33,6 +34,16 @@ def command(
             help="Render the stored case anew, after the embedded weights have changed.",
         ),
     ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            show_default=False,
+            help="Look at the FramePack server at this address instead of at this machine.",
+        ),
+    ] = None,
+    key_file: KeyFile = None,
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
@@ -42,6 +53,8 @@ def command(
 
     Exits with 1 when something does not work, or when --sanity finds a difference.
     """
+    if server is not None:
+        return _examine_server(server, key_file, as_json=as_json)
     from framepack.domain.settings import Settings
 
     settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
@@ -60,10 +73,22 @@ def command(
 
         report = check_sanity(settings)
         findings.append(Finding("sanity", "good" if report.passed else "problem", report.text))
+    return _report(findings, {"machine": machine.to_dict()}, as_json=as_json)
+
+
+def _examine_server(url: str, key_file: str | None, *, as_json: bool) -> int:
+    from framepack.cli.server_findings import examine_server
+
+    with connect(url, key_file) as client:
+        return _report(examine_server(client), {"server": client.url}, as_json=as_json)
+
+
+def _report(findings: list["Finding"], about: dict[str, Any], *, as_json: bool) -> int:
+    """Write what was found; returns the exit code."""
     failed = any(finding.level == "problem" for finding in findings)
     if as_json:
         listed = [finding.to_dict() for finding in findings]
-        write_json({"ok": not failed, "findings": listed, "machine": machine.to_dict()}, indent=2)
+        write_json({"ok": not failed, "findings": listed, **about}, indent=2)
     else:
         for line in _lines(findings):
             write(line)

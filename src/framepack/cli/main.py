@@ -19,13 +19,18 @@ from framepack.cli import (
     encode,
     evaluate,
     extend,
+    follow,
     generate,
     inspect,
+    jobs,
+    keys,
     lora,
     models,
     plan,
     redo,
     resume,
+    serve,
+    submit,
     train,
     upscale,
 )
@@ -48,6 +53,12 @@ _ORDER = (
     "drift",
     "encode",
     "codecs",
+    "serve",
+    "keys",
+    "submit",
+    "follow",
+    "jobs",
+    "cancel",
     "models",
     "lora",
     "train",
@@ -100,8 +111,14 @@ for _name, _module in (
     ("codecs", codecs),
     ("eval", evaluate),
     ("doctor", doctor),
+    ("serve", serve),
+    ("submit", submit),
+    ("follow", follow),
 ):
     app.command(_name, cls=Command)(_module.command)
+app.command("jobs", cls=Command)(jobs.jobs)
+app.command("cancel", cls=Command)(jobs.cancel)
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(lora.app, name="lora")
 app.add_typer(train.app, name="train")

@@ -62,8 +62,8 @@ class JsonDisplay(Display):
 class LineDisplay(Display):
     """A line per section, and within a slow section one every half minute."""
 
-    def __init__(self) -> None:
-        self._pace = Pace()
+    def __init__(self, *, is_local: bool = True) -> None:
+        self._pace, self._is_local = Pace(), is_local
         self._last_line_s = time.monotonic()
 
     def show(self, event: Event) -> None:
@@ -76,7 +76,7 @@ class LineDisplay(Display):
         elif isinstance(event, StageStarted) and event.stage in ("load", "encode"):
             say(_STAGES[event.stage])
         elif isinstance(event, SectionDone) or (isinstance(event, StepDone) and due):
-            say(", ".join(_facts(self._pace)))
+            say(", ".join(_facts(self._pace, is_local=self._is_local)))
             self._last_line_s = time.monotonic()
         elif isinstance(event, Finished):
             say(summary_line(event))
@@ -86,8 +86,8 @@ class LineDisplay(Display):
 class BarDisplay(Display):
     """A progress bar with section, step, seconds per step, time left and memory."""
 
-    def __init__(self, console: "Console") -> None:
-        self._pace = Pace()
+    def __init__(self, console: "Console", *, is_local: bool = True) -> None:
+        self._pace, self._is_local = Pace(), is_local
         self._stage = ""
         self._console = console
         self._bar, self._task = _make_bar(console)
@@ -128,18 +128,20 @@ class BarDisplay(Display):
             completed=self._pace.steps_done,
             total=total or None,
             description=self._stage,
-            facts=", ".join(_facts(self._pace)),
+            facts=", ".join(_facts(self._pace, is_local=self._is_local)),
         )
 
 
-def choose_display(*, as_json: bool, quiet: bool) -> Display:
-    """The display that fits the flags and the terminal."""
+def choose_display(*, as_json: bool, quiet: bool, is_local: bool = True) -> Display:
+    """The display that fits the flags and the terminal; memory is shown of this machine alone."""
     if as_json:
         return JsonDisplay()
     if quiet:
         return Display()
     console = error_console()
-    return BarDisplay(console) if console.is_terminal else LineDisplay()
+    if console.is_terminal:
+        return BarDisplay(console, is_local=is_local)
+    return LineDisplay(is_local=is_local)
 
 
 def plan_lines(event: Planned) -> list[str]:
@@ -184,7 +186,7 @@ def memory_text() -> str:
     return text
 
 
-def _facts(pace: Pace) -> list[str]:
+def _facts(pace: Pace, *, is_local: bool) -> list[str]:
     facts = []
     if pace.num_sections:
         facts.append(f"section {pace.section}/{pace.num_sections}")
@@ -193,7 +195,7 @@ def _facts(pace: Pace) -> list[str]:
         facts.append(f"{pace.step_s:.2f} s/step")
     if pace.left_s is not None:
         facts.append(f"{clock(pace.left_s)} left")
-    return [*facts, memory_text()]
+    return [*facts, memory_text()] if is_local else facts
 
 
 def _make_bar(console: "Console") -> tuple["Progress", "TaskID"]:

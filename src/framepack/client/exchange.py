@@ -42,6 +42,8 @@ CONNECT_S, TRANSFER_S = 10.0, 120.0
 EVENTS_S = 60.0
 """Without a word, not even a comment, for so long, a stream is taken for dead."""
 
+_FULL = ("queue_full", "quota_exceeded")
+"""Videos must end before there is room, which may take hours."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0
 _KINDS: dict[int, type[ClientError]] = {
     401: AccessDenied,
@@ -205,7 +207,8 @@ class Patience:
 
     def _may_repeat(self, error: ClientError) -> bool:
         if isinstance(error, ServerBusy):  # it did nothing, and may say when it will
-            return error.status == 503 or error.retry_after_s is not None
+            has_moment = error.status == 503 or error.retry_after_s is not None
+            return has_moment and error.code not in _FULL
         if isinstance(error, ServerUnreachable):
             return self._is_repeatable or not error.was_sent
         return isinstance(error, DownloadFailed)

@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_data_path
+
 from framepack.domain.errors import InvalidRequest
 
 __all__ = ["DataFolder", "JobFolder"]
@@ -80,6 +82,11 @@ class DataFolder:
     """
 
     path: Path
+
+    @classmethod
+    def of(cls, path: Path | None) -> "DataFolder":
+        """The folder that was named, or else one in the user's data folder."""
+        return cls((path or user_data_path("framepack", appauthor=False)).expanduser().absolute())
 
     @property
     def database(self) -> Path:

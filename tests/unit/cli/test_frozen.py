@@ -83,6 +83,7 @@ DELIVERY = {
     "--keep-run",
     "--keep-partial",
 }
+SERVER = {"--url", "--api-key-file"}
 TAKE = {"RUN_DIR", "--prompt", "--output", "-o", "--run-dir", "--keep-partial"}
 FROZEN = {
     "framepack": {"--version"},
@@ -200,7 +201,35 @@ FROZEN = {
         "--quiet",
         "-q",
     },
-    "framepack doctor": {"--sanity", "--update-sanity", "--json"} | MACHINE,
+    "framepack doctor": {
+        "--sanity",
+        "--update-sanity",
+        "--server",
+        "--api-key-file",
+        "--json",
+    }
+    | MACHINE,
+    "framepack serve": {
+        "--host",
+        "--port",
+        "--api-key-file",
+        "--data-dir",
+        "--executor",
+        "--quiet",
+        "-q",
+    }
+    | MACHINE,
+    "framepack keys": set(),
+    "framepack keys create": {"NAME", "--max-waiting", "--data-dir"},
+    "framepack keys list": {"--data-dir", "--json"},
+    "framepack keys revoke": {"NAME", "--data-dir"},
+    "framepack submit": REQUEST
+    | {"--from", "--audio", "--no-thumbnail", "--output", "-o", "--follow", "--priority"}
+    | SERVER
+    | TALK,
+    "framepack follow": {"ID", "--output", "-o"} | SERVER | TALK,
+    "framepack jobs": {"--limit", "--json"} | SERVER,
+    "framepack cancel": {"ID..."} | SERVER,
 }
 
 

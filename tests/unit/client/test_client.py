@@ -202,6 +202,11 @@ def test_a_busy_server_is_asked_again_when_it_says_so(naps: list[float]) -> None
     client, _ = _client(busy, _ok(video()))
     assert client.get("video_1").id == "video_1"
     assert naps == [3.0]
+    full = refusal(429, "1000 jobs wait", code="queue_full", headers={"retry-after": "5"})
+    client, stub = _client(full)
+    with pytest.raises(ServerBusy, match="1000 jobs wait"):
+        client.create("x")
+    assert len(stub.requests) == 1
 
 
 def test_states_are_read_from_the_shape_that_openai_has() -> None:
