@@ -15,7 +15,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from framepack.domain.errors import FramePackError, InvalidRequest, WorkspaceError
-from framepack.media.files import StrPath, check_readable, libav_name, shown
+from framepack.media.files import SELF_CONTAINED, StrPath, check_readable, libav_name, shown
 
 __all__ = ["AUDIO_CODECS", "RATE", "SoundTrack", "check_audio", "read_sound"]
 
@@ -115,7 +115,11 @@ class SoundTrack:
 
 def _open(path: StrPath, error: type[FramePackError]) -> InputContainer:
     try:
-        container = av.open(libav_name(check_readable(path, "sound")), metadata_errors="replace")
+        container = av.open(
+            libav_name(check_readable(path, "sound")),
+            metadata_errors="replace",
+            container_options=dict(SELF_CONTAINED),
+        )
     except InvalidRequest as reason:
         raise error(str(reason)) from reason
     except av.FFmpegError as reason:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 from av.container import InputContainer
@@ -15,6 +16,7 @@ from av.video.stream import VideoStream
 from framepack.domain.errors import FramePackError, InvalidRequest, WorkspaceError
 
 __all__ = [
+    "SELF_CONTAINED",
     "VIDEO_SUFFIXES",
     "StrPath",
     "atomic_file",
@@ -30,6 +32,20 @@ __all__ = [
 StrPath = str | os.PathLike[str]
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".gif", ".webp")
+
+SELF_CONTAINED = MappingProxyType(
+    {
+        "format_whitelist": "mov,matroska,avi,flv,mpegts,mpeg,mpegvideo,m4v,asf,ogg,rm,gif,apng,"
+        "ivf,obu,h264,hevc,av1,yuv4mpegpipe,mxf,nut,dv,wtv,wav,w64,aiff,au,caf,mp3,flac,aac,ac3,"
+        "eac3,amr,ape,wv,tta,mpc,mpc8,dts,webp,webp_pipe,png_pipe,jpeg_pipe",
+        "protocol_whitelist": "file",
+    }
+)
+"""Options with which libav reads files that are all of what they show.
+
+Without them a text called a video, such as a playlist or a list for ``concat``, has libav open
+whatever files and addresses it names.
+"""
 
 
 def shown(path: StrPath) -> str:
@@ -166,7 +182,9 @@ def open_video(
     except InvalidRequest as found:
         raise error(str(found)) from found
     try:
-        with av.open(libav_name(path), metadata_errors="replace") as container:
+        with av.open(
+            libav_name(path), metadata_errors="replace", container_options=dict(SELF_CONTAINED)
+        ) as container:
             if not container.streams.video:
                 raise error(f"{shown(path)} holds no video stream; give a video file")
             yield container, container.streams.video[0]

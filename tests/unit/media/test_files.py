@@ -3,10 +3,12 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
-from framepack.media.files import atomic_file, check_output_writable, partial_path
+from framepack.media.files import atomic_file, check_output_writable, open_video, partial_path
+from framepack.media.segments import SegmentWriter
 
 
 def test_writable_output_passes_and_leaves_nothing(folder):
@@ -111,3 +113,22 @@ def test_partial_name_fits_where_the_target_does(folder):
         assert len(os.fsencode(partial.name)) <= 175
         assert partial.parent == folder
     assert partial_path("x" * 99 + "1.mp4") != partial_path("x" * 99 + "2.mp4")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/other.mp4\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n",
+    ],
+)
+def test_a_list_of_other_files_is_no_video(folder, text):
+    with SegmentWriter(folder / "other.mp4", fps=24, width=32, height=32) as writer:
+        writer.write(np.full((4, 32, 32, 3), 200, np.uint8))
+    path = folder / "list.mp4"
+    path.write_text(text)
+
+    with pytest.raises(InvalidRequest, match="cannot be read as a video"), open_video(path):
+        pass
