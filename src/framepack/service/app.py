@@ -9,11 +9,17 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 import framepack
+from framepack.service.http import catalogue, content, errors, guard, sse, uploads, videos
 from framepack.service.service import Service
 
 __all__ = ["create_app"]
 
-_ROUTERS = ("live", "sse", "videos", "content", "uploads", "catalogue", "sdapi", "files", "health")
+_ROUTERS = ("live", "sdapi", "files", "health")
+_TEXT = """
+Videos from pictures and sentences. The routes under `/v1/videos` are OpenAI's Videos API with
+more: any client of it works here. Send `Authorization: Bearer KEY` where the server wants a key.
+Errors are objects of the same shape everywhere; each message says what to change.
+"""
 
 
 def create_app(service: Service) -> FastAPI:
@@ -31,8 +37,17 @@ def create_app(service: Service) -> FastAPI:
         finally:
             await run_in_threadpool(service.stop, service.config.stop_s)
 
-    app = FastAPI(title="FramePack Studio", version=framepack.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="FramePack Studio",
+        version=framepack.__version__,
+        description=_TEXT,
+        lifespan=lifespan,
+    )
     app.state.service = service
+    errors.install(app)
+    guard.install(app, service)
+    for module in (sse, videos, content, uploads, catalogue):
+        app.include_router(module.router)
     for name in _ROUTERS:
         if find_spec(f"framepack.service.http.{name}") is not None:
             app.include_router(import_module(f"framepack.service.http.{name}").router)

@@ -280,19 +280,21 @@ class Service:
         source: str | Input,
         fields: Mapping[str, Any],
         *,
+        inputs: Mapping[str, Input] | None = None,
         sees: str | None = None,
         **sent: Any,
     ) -> Job:
         if isinstance(source, Input):
-            return self.submit(dict(fields), inputs={name: source}, **sent)
+            return self.submit(fields, inputs={**(inputs or {}), name: source}, **sent)
         parent = self.store.get(source, owner=sees)
         inherited = {
             key: value for key, value in parent.request.items() if key not in _OF_ONE_VIDEO
         }
-        if inherited.get("model") == "i2v":
-            inherited["model"] = "f1" if name == "extend" else "i2v"
+        model = str(parent.plan["model"])
+        inherited["model"] = "f1" if (name, model) == ("extend", "i2v") else model
         video = Input(self.file_of(parent, "video"), name=f"video of {parent.id}")
-        return self.submit({**inherited, **fields}, inputs={name: video}, parent=parent.id, **sent)
+        files = {**(inputs or {}), name: video}
+        return self.submit({**inherited, **fields}, inputs=files, parent=parent.id, **sent)
 
     def file_of(self, job: Job, kind: str) -> Path:
         """A file that a completed job left.
@@ -311,6 +313,16 @@ class Service:
             return self.data.job(job.id).file(name)
         except InvalidRequest as error:
             raise NoSuchJob(f"the {kind} of {job.id} is not there any more") from error
+
+    def folder_of(self, job: Job, kind: str) -> Path:
+        """A folder that a completed job left; see :meth:`file_of`."""
+        if job.state != "completed":
+            raise WrongState(f"{job.id} is {job.state}; its files are there when it is completed")
+        name = job.output.get(kind)
+        path = self.data.job(job.id).output / str(name)
+        if not name or not path.is_dir():
+            raise NoSuchJob(f"{job.id} left no {kind}")
+        return path
 
     def _remove_strays(self) -> None:
         """Remove folders of requests during which a server died."""

@@ -19,7 +19,7 @@ from framepack.service.inputs import VIDEOS, Input
 from framepack.service.records import NoSuchJob, StoreFull, WrongState
 from framepack.service.service import Service
 
-__all__ = ["received", "received_file"]
+__all__ = ["job_of", "received", "received_file"]
 
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _KEYS = ("image_url", "video_url", "url", "file_id", "id")
@@ -75,7 +75,7 @@ def _input(service: Service, caller: Caller, folder: Path, word: str, said: Any)
         except NoSuchJob as error:
             raise InvalidRequest(f"{word}: {error}") from error
     if text.startswith("video_") and word in VIDEOS:
-        return video_of(service, caller, text)
+        return _video_of(service, caller, text)
     if re.match(r"https?:", text, re.IGNORECASE):
         raise InvalidRequest(
             f"{word} is an address, and this server fetches nothing from elsewhere; send the file "
@@ -87,7 +87,7 @@ def _input(service: Service, caller: Caller, folder: Path, word: str, said: Any)
     )
 
 
-def video_of(service: Service, caller: Caller, job_id: str) -> Input:
+def _video_of(service: Service, caller: Caller, job_id: str) -> Input:
     """The video of a job, to make another one from.
 
     Raises:
@@ -98,6 +98,14 @@ def video_of(service: Service, caller: Caller, job_id: str) -> Input:
         return Input(service.file_of(job, "video"), name=f"video of {job_id}")
     except (NoSuchJob, WrongState) as error:
         raise InvalidRequest(f"video: {error}") from error
+
+
+def job_of(said: Any) -> str | None:
+    """The id of the job that is named where a video is needed; None if a file is."""
+    if isinstance(said, UploadFile):
+        return None
+    text = _reference("video", said)
+    return text if text.startswith("video_") else None
 
 
 def _reference(word: str, said: Any) -> str:

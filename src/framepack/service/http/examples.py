@@ -1,0 +1,87 @@
+"""Examples of requests and answers, as the documentation of the API shows them."""
+
+from typing import Any
+
+__all__ = ["CREATE", "EDIT", "EXTENSION", "MOVE", "PLAN", "REMIX", "VIDEO", "named"]
+
+_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAF0lEQVR42mN4bGVHEmIY"
+    "1TCqYfhqAAC1QSoQwB7YxwAAAABJRU5ErkJggg=="
+)
+
+CREATE: dict[str, Any] = {
+    "text": {"prompt": "a red ball rolls to the right", "seconds": "2"},
+    "picture": {
+        "prompt": "the camera pans left",
+        "input_reference": {"image_url": _PIXEL},
+        "model": "tiny",
+        "size": "128x128",
+        "seconds": "2",
+        "seed": 7,
+    },
+    "sections": {
+        "prompt": "a dog in the park",
+        "model": "tiny",
+        "duration_s": 3,
+        "section_prompts": {"0": "it sits", "1": "it jumps"},
+        "num_inference_steps": 4,
+    },
+}
+PLAN: dict[str, Any] = {"ten_seconds": {"prompt": "a dog in the park", "seconds": 10}}
+REMIX: dict[str, Any] = {"prompt": {"prompt": "a blue ball rolls to the left"}}
+EXTENSION: dict[str, Any] = {
+    "of_a_job": {
+        "video": {"id": "video_0123456789abcdef01234567"},
+        "prompt": "the ball comes back",
+        "seconds": "2",
+    }
+}
+EDIT: dict[str, Any] = {
+    "of_a_job": {
+        "video": {"id": "video_0123456789abcdef01234567"},
+        "prompt": "the same in snow",
+        "video_strength": 0.6,
+    }
+}
+MOVE: dict[str, Any] = {"to_the_front": {"priority": 10}}
+
+VIDEO: dict[str, Any] = {
+    "id": "video_0123456789abcdef01234567",
+    "object": "video",
+    "created_at": 1795000000,
+    "completed_at": None,
+    "expires_at": None,
+    "status": "in_progress",
+    "model": "tiny",
+    "prompt": "a red ball rolls to the right",
+    "progress": 40,
+    "seconds": "2",
+    "size": "128x128",
+    "remixed_from_video_id": None,
+    "error": None,
+    "state": "running",
+    "progress_detail": {
+        "fraction": 0.4,
+        "stage": "denoise",
+        "section": 0,
+        "num_sections": 2,
+        "step": 8,
+        "num_steps": 10,
+        "seconds_left": 3.5,
+    },
+    "started_at": 1795000001.5,
+    "priority": 0,
+    "attempts": 0,
+    "seed": 7,
+    "variant": "forward-only",
+    "fps": 30.0,
+    "num_frames": 60,
+    "notes": [],
+    "request": {"prompt": "a red ball rolls to the right", "duration_s": 2.0, "seed": 7},
+    "output": {},
+}
+
+
+def named(examples: dict[str, Any]) -> dict[str, Any]:
+    """Examples as OpenAPI wants them."""
+    return {name: {"value": value} for name, value in examples.items()}

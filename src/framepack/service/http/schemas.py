@@ -1,0 +1,157 @@
+"""The schema of a request for a video, made from the one request model and its other names."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+from framepack.domain.request import GenerationRequest
+from framepack.service.http import examples
+from framepack.service.http.wire import ALIASES, FILES, OPTIONS
+from framepack.service.options import JobOptions
+
+__all__ = ["request_body"]
+
+_REFERENCE: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "description": "A base64 data URL, or the id of an upload."},
+        {
+            "type": "object",
+            "properties": {"image_url": {"type": "string"}, "file_id": {"type": "string"}},
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+        },
+    ]
+}
+_NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+_OF_ALIASES: Mapping[str, Mapping[str, Any]] = {
+    "seconds": _NUMBER,
+    "size": {"type": "string", "pattern": "^[0-9]{2,4}x[0-9]{2,4}$"},
+    "input_reference": _REFERENCE,
+    "image_reference": _REFERENCE,
+    "reference_url": {"type": "string"},
+    "num_frames": {"type": "integer", "minimum": 1},
+    "flow_shift": {"type": "number", "minimum": 0, "maximum": 100},
+    "lora": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "scale": {"type": "number"}},
+        "required": ["name"],
+        "additionalProperties": False,
+    },
+    "enable_frame_interpolation": {"type": "boolean"},
+    "frame_interpolation_exp": {"type": "integer", "minimum": 1, "maximum": 3},
+    "enable_teacache": {"type": "boolean", "enum": [False]},
+    "extra_params": {"type": "object"},
+    "framepack": {"type": "object"},
+}
+_CUES = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}]}},
+        {"type": "object"},
+    ]
+}
+_LORAS = {
+    "anyOf": [
+        {"type": "string", "description": "NAME:WEIGHT"},
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {
+                        "type": "object",
+                        "properties": {"path": {"type": "string"}, "weight": {"type": "number"}},
+                        "required": ["path"],
+                    },
+                ]
+            },
+        },
+    ]
+}
+_SERVERS_OWN = ("vae_weights", "rife_weights")
+
+
+def request_body(
+    shown: dict[str, Any],
+    *,
+    required: tuple[str, ...] = (),
+    video: bool = False,
+    optional: bool = False,
+) -> dict[str, Any]:
+    """``openapi_extra`` of a route that takes a request for a video, as JSON or as a form.
+
+    Args:
+        shown: examples by name.
+        required: fields that must be there.
+        video: ``video`` may be a job, besides a file.
+        optional: there may be no body at all.
+    """
+    schema, form = deepcopy(_properties()), deepcopy(_properties())
+    for name in (*FILES, "input_reference"):
+        form[name] = {"type": "string", "format": "binary", "description": schema[name]["title"]}
+    if video:
+        schema["video"] = {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {"id": {"type": "string"}},
+                    "required": ["id"],
+                    "additionalProperties": False,
+                },
+            ],
+            "description": "The video, as a job or as a file.",
+        }
+    content = {
+        "application/json": {
+            "schema": _object(schema, required),
+            "examples": examples.named(shown),
+        },
+        "multipart/form-data": {"schema": _object(form, required)},
+    }
+    return {"requestBody": {"required": not optional, "content": content}}
+
+
+def _object(properties: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {**found, "required": list(required)} if required else found
+
+
+@cache
+def _properties() -> dict[str, Any]:
+    own = GenerationRequest.model_json_schema()["properties"]
+    found: dict[str, Any] = {}
+    for name, schema in own.items():
+        if name in _SERVERS_OWN:
+            continue
+        known = {key: schema[key] for key in ("title", "description") if key in schema}
+        if name in FILES:
+            found[name] = {**_REFERENCE, **known}
+        elif name.startswith("section_") and name != "section_mode":
+            found[name] = {**_CUES, **known}
+        elif name == "loras":
+            found[name] = {**_LORAS, **known}
+        else:
+            found[name] = {key: value for key, value in schema.items() if key not in _INNER}
+    options = JobOptions.model_json_schema()["properties"]
+    found |= {name: options[name] for name in OPTIONS}
+    found["audio"] = {**_REFERENCE, "title": "Sound", "description": "Sound of the video."}
+    for name, text in ALIASES.items():
+        found[name] = {**_OF_ALIASES[name], "title": name, "description": text}
+    found["priority"] = {
+        "type": "integer",
+        "minimum": -1000,
+        "maximum": 1000,
+        "default": 0,
+        "description": "The higher go first.",
+    }
+    return found
+
+
+_INNER = ("option", "unit", "rule")

@@ -1,0 +1,102 @@
+"""``/v1/uploads``: files that are sent ahead of the request that uses them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from framepack.domain.errors import InvalidRequest
+from framepack.service.http.body import read_body
+from framepack.service.http.errors import RESPONSES
+from framepack.service.http.guard import Caller, caller
+from framepack.service.http.objects import Deleted, UploadList, UploadObject, upload_values
+from framepack.service.http.received import received_file
+from framepack.service.service import Service
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/uploads", tags=["Uploads"], responses=RESPONSES)
+
+Who = Annotated[Caller, Depends(caller)]
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+_UPLOAD = {
+    200: {
+        "model": UploadObject,
+        "description": "The upload; a request names it by its id.",
+        "content": {
+            "application/json": {
+                "example": {
+                    "id": "upload_0123456789abcdef01234567",
+                    "object": "upload",
+                    "filename": "photo.jpg",
+                    "bytes": 482133,
+                    "created_at": 1795000000,
+                    "expires_at": 1795086400,
+                }
+            }
+        },
+    }
+}
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+@router.post("", responses=_UPLOAD, openapi_extra=_FORM)  # type: ignore[arg-type]
+async def create_upload(request: Request, who: Who) -> JSONResponse:
+    """Send a picture, a video or a sound once, to use it in any number of requests."""
+    service = _service(request)
+    body = await read_body(request, most_bytes=int(service.config.upload_mb * 1e6))
+    unknown = [name for name in body.values if name not in ("file", "purpose")]
+    if unknown:
+        raise InvalidRequest(f"unknown field {unknown[0][:80]!r}; send one part named file")
+    sent = body.values.get("file")
+    if not isinstance(sent, UploadFile):
+        raise InvalidRequest("file is missing; send a form with one file in a part named file")
+
+    def work() -> JSONResponse:
+        with received_file(service, sent) as path:
+            if path.stat().st_size == 0:
+                raise InvalidRequest("file is empty (0 bytes); give another one")
+            upload = service.uploads.keep(path, name=sent.filename or "file", owner=who.owner)
+        return JSONResponse(upload_values(upload))
+
+    return await run_in_threadpool(work)
+
+
+@router.get("", responses={200: {"model": UploadList, "description": "The newest first."}})
+def list_uploads(request: Request, who: Who) -> JSONResponse:
+    """List what was sent and has not expired."""
+    uploads = _service(request).uploads.list(sees=who.sees)
+    return JSONResponse({"object": "list", "data": [upload_values(each) for each in uploads]})
+
+
+@router.get("/{upload_id}", responses=_UPLOAD)  # type: ignore[arg-type]
+def get_upload(request: Request, who: Who, upload_id: str) -> JSONResponse:
+    """Say what was sent."""
+    return JSONResponse(upload_values(_service(request).uploads.get(upload_id, sees=who.sees)))
+
+
+@router.delete("/{upload_id}", responses={200: {"model": Deleted, "description": "It is gone."}})
+def delete_upload(request: Request, who: Who, upload_id: str) -> JSONResponse:
+    """Remove what was sent; videos that use it keep it."""
+    _service(request).uploads.delete(upload_id, sees=who.sees)
+    return JSONResponse({"id": upload_id, "object": "upload.deleted", "deleted": True})

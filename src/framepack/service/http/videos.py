@@ -1,0 +1,317 @@
+"""``/v1/videos``: OpenAI's Videos API with our extensions."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from framepack.domain.errors import InvalidRequest
+from framepack.service.http import examples
+from framepack.service.http.body import Body, read_body
+from framepack.service.http.errors import RESPONSES
+from framepack.service.http.guard import Caller, caller
+from framepack.service.http.objects import (
+    Deleted,
+    PlanObject,
+    VideoList,
+    VideoObject,
+    list_values,
+    plan_values,
+    video_values,
+)
+from framepack.service.http.received import job_of, received
+from framepack.service.http.schemas import request_body
+from framepack.service.http.wire import Asked, read_asked
+from framepack.service.inputs import Input
+from framepack.service.records import Job
+from framepack.service.service import Service
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=RESPONSES)
+
+POLL_MS = 1000
+"""What clients that ask again and again are told to wait."""
+
+Who = Annotated[Caller, Depends(caller)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="The same key with the same request is the same video.",
+    ),
+]
+_VIDEO: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": VideoObject,
+        "description": "The video, finished or not.",
+        "content": {"application/json": {"example": examples.VIDEO}},
+    }
+}
+
+
+class Move(BaseModel):
+    """Where a waiting video is to stand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    priority: int | None = Field(
+        None, ge=-1000, le=1000, description="It goes behind others of the same."
+    )
+    before: str | None = Field(None, description="The waiting video that it goes ahead of.")
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _body(request: Request, *, required: bool = True) -> Body:
+    most = int(_service(request).config.upload_mb * 1e6)
+    return await read_body(request, most_bytes=most, required=required)
+
+
+def _answer(job: Job) -> JSONResponse:
+    headers = {} if job.has_ended else {"openai-poll-after-ms": str(POLL_MS)}
+    return JSONResponse(video_values(job), headers=headers)
+
+
+async def _made(
+    request: Request, who: Caller, body: Body, make: Callable[[Asked, dict[str, Input]], Job]
+) -> JSONResponse:
+    """Read a request, have a job made of it in a thread, and answer with it."""
+
+    def work() -> JSONResponse:
+        asked = read_asked(body)
+        with received(_service(request), asked, who) as files:
+            return _answer(make(asked, files))
+
+    return await run_in_threadpool(work)
+
+
+@router.post("", responses=_VIDEO, openapi_extra=request_body(examples.CREATE))
+async def create_video(
+    request: Request, who: Who, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Ask for a video; it is queued and made in its turn."""
+
+    def make(asked: Asked, files: dict[str, Input]) -> Job:
+        return _service(request).submit(
+            asked.fields,
+            inputs=files,
+            options=asked.options,
+            owner=who.owner,
+            priority=asked.priority,
+            idempotency_key=idempotency_key,
+        )
+
+    return await _made(request, who, await _body(request), make)
+
+
+@router.post(
+    "/plan",
+    responses={200: {"model": PlanObject, "description": "What would be made."}},
+    openapi_extra=request_body(examples.PLAN),
+)
+async def plan_video(request: Request, who: Who) -> JSONResponse:
+    """Say what would be made of a request: size, frames, every section. Nothing is kept."""
+    body = await _body(request)
+
+    def work() -> JSONResponse:
+        asked = read_asked(body)
+        with received(_service(request), asked, who) as files:
+            plan = _service(request).plan(asked.fields, files, asked.options)
+            return JSONResponse(plan_values(plan))
+
+    return await run_in_threadpool(work)
+
+
+@router.post(
+    "/extensions",
+    responses=_VIDEO,
+    openapi_extra=request_body(examples.EXTENSION, required=("video",), video=True),
+)
+async def extend_any(
+    request: Request, who: Who, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Go on from the end of a video: a job's, or a file. The seconds are what is added."""
+    return await _from_video(request, who, "extend", idempotency_key)
+
+
+@router.post(
+    "/edits",
+    responses=_VIDEO,
+    openapi_extra=request_body(examples.EDIT, required=("video",), video=True),
+)
+async def edit_any(
+    request: Request, who: Who, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Draw a video anew: a job's, or a file."""
+    return await _from_video(request, who, "video", idempotency_key)
+
+
+@router.get("", responses={200: {"model": VideoList, "description": "A page of videos."}})
+def list_videos(
+    request: Request,
+    who: Who,
+    after: Annotated[str | None, Query(description="The id that the last page ended with.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Videos of a page.")] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="By creation.")] = "desc",
+) -> JSONResponse:
+    """List videos, the newest first."""
+    page = _service(request).store.page(
+        owner=who.sees, after=after, limit=limit, newest_first=order == "desc"
+    )
+    return JSONResponse(list_values(page))
+
+
+@router.get("/{video_id}", responses=_VIDEO)
+def get_video(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Say how far a video is. The header openai-poll-after-ms says when to ask again."""
+    return _answer(_service(request).store.get(video_id, owner=who.sees))
+
+
+@router.delete("/{video_id}", responses={200: {"model": Deleted, "description": "It is gone."}})
+def delete_video(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Forget a video and remove its files. One that is being made must be cancelled first."""
+    _service(request).delete(video_id, sees=who.sees)
+    return JSONResponse({"id": video_id, "object": "video.deleted", "deleted": True})
+
+
+@router.post("/{video_id}/cancel", responses=_VIDEO)
+def cancel_video(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Have a video end. One that is being made stops within a step."""
+    return _asked_of(request, who, video_id, _service(request).store.cancel)
+
+
+@router.post("/{video_id}/pause", responses=_VIDEO)
+def pause_video(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Have a video wait. One that is being made stops within a step, and later goes on."""
+    return _asked_of(request, who, video_id, _service(request).store.pause)
+
+
+@router.post("/{video_id}/resume", responses=_VIDEO)
+def resume_video(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Let a paused video go on."""
+    return _asked_of(request, who, video_id, _service(request).store.unpause)
+
+
+@router.post("/{video_id}/retry", responses=_VIDEO)
+def retry_video(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Queue a failed or cancelled video again; it goes on where it stopped."""
+    return _asked_of(request, who, video_id, _service(request).store.retry)
+
+
+@router.post("/{video_id}/move", responses=_VIDEO)
+def move_video(request: Request, who: Who, video_id: str, move: Move) -> JSONResponse:
+    """Change the turn of a waiting video."""
+    store = _service(request).store
+    if (move.priority is None) == (move.before is None):
+        raise InvalidRequest("give either priority or before: where the video is to stand")
+    if move.before is not None:
+        store.get(move.before, owner=who.sees)
+        if move.before == video_id:
+            raise InvalidRequest("before names the video itself; name another one")
+    return _asked_of(
+        request,
+        who,
+        video_id,
+        lambda job_id: store.move(job_id, priority=move.priority, before=move.before),
+    )
+
+
+@router.post(
+    "/{video_id}/remix",
+    responses=_VIDEO,
+    openapi_extra=request_body(examples.REMIX, optional=True),
+)
+async def remix_video(
+    request: Request, who: Who, video_id: str, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Make a video again with another prompt, or with anything else changed."""
+
+    def make(asked: Asked, files: dict[str, Input]) -> Job:
+        return _service(request).remix(
+            video_id,
+            asked.fields,
+            inputs=files,
+            sees=who.sees,
+            **_sent(asked, who, idempotency_key),
+        )
+
+    return await _made(request, who, await _body(request, required=False), make)
+
+
+@router.post(
+    "/{video_id}/extend",
+    responses=_VIDEO,
+    openapi_extra=request_body(examples.REMIX, optional=True),
+)
+async def extend_video(
+    request: Request, who: Who, video_id: str, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Go on from the end of a finished video; the seconds are what is added."""
+    return await _from_video(request, who, "extend", idempotency_key, video_id)
+
+
+@router.post(
+    "/{video_id}/edit",
+    responses=_VIDEO,
+    openapi_extra=request_body(examples.REMIX, optional=True),
+)
+async def edit_video(
+    request: Request, who: Who, video_id: str, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Draw a finished video anew."""
+    return await _from_video(request, who, "video", idempotency_key, video_id)
+
+
+# --- Inside ------------------------------------------------------------------------------------
+
+
+async def _from_video(
+    request: Request,
+    who: Caller,
+    field: Literal["extend", "video"],
+    idempotency_key: str | None,
+    video_id: str | None = None,
+) -> JSONResponse:
+    """A video made from a video: a job's, or one that is sent as ``video``."""
+    service = _service(request)
+    body = await _body(request, required=video_id is None)
+    if video_id is None and "video" not in body.values:
+        raise InvalidRequest("video is missing; send the file, or the id of a finished video")
+    said = video_id or body.values.pop("video")
+    source = job_of(said)
+
+    def make(asked: Asked, files: dict[str, Input]) -> Job:
+        given: str | Input = source if source is not None else files.pop(field)
+        do = service.extend if field == "extend" else service.edit
+        sent = _sent(asked, who, idempotency_key)
+        return do(given, asked.fields, inputs=files, sees=who.sees, **sent)
+
+    if source is None:
+        body.values[field] = said
+    return await _made(request, who, body, make)
+
+
+def _sent(asked: Asked, who: Caller, idempotency_key: str | None) -> dict[str, Any]:
+    sent: dict[str, Any] = {
+        "owner": who.owner,
+        "priority": asked.priority,
+        "idempotency_key": idempotency_key,
+    }
+    if asked.options.model_fields_set:
+        sent["options"] = asked.options
+    return sent
+
+
+def _asked_of(
+    request: Request, who: Caller, video_id: str, ask: Callable[[str], Job]
+) -> JSONResponse:
+    _service(request).store.get(video_id, owner=who.sees)
+    return _answer(ask(video_id))
