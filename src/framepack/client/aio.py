@@ -113,7 +113,12 @@ class AsyncClient:
         return await self._send(calls.create(body, priority=priority, key=idempotency_key))
 
     async def plan(self, prompt: str = "", **fields: Any) -> Mapping[str, Any]:
-        """What would be made of a request, as ``framepack.Plan.to_dict()``; nothing is queued."""
+        """What would be made of a request; nothing is queued.
+
+        Returns:
+            model, variant, size, seconds, fps, num_frames, num_sections, seed, notes, and under
+            ``plan`` every section, as ``framepack.Plan.to_dict()`` has it.
+        """
         return await self._send(calls.plan(await self._body(prompt=prompt, **fields)))
 
     async def remix(self, video_id: str, prompt: str | None = None, **fields: Any) -> Video:

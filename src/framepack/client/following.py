@@ -76,4 +76,5 @@ def _event(seq: int, kind: str, values: Any) -> VideoEvent:
     if isinstance(values.get("data"), dict):  # an envelope around the event's own fields
         at = values.get("at")
         return VideoEvent(seq, str(values.get("kind", kind)), at, values["data"])
-    return VideoEvent(seq, kind, values.get("at"), values)
+    data = {name: value for name, value in values.items() if name not in ("event", "at")}
+    return VideoEvent(seq, kind, values.get("at"), data)

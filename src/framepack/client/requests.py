@@ -1,5 +1,6 @@
 """What a caller asks for, as the server takes it: which values are files, and what is JSON."""
 
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path, PurePath
@@ -14,7 +15,7 @@ __all__ = ["FILE_FIELDS", "Draft"]
 FILE_FIELDS = ("image", "end_image", "video", "extend", "audio")
 """Fields that stand for a file of the caller."""
 
-_UPLOADED = "upload_"
+_ON_SERVER = re.compile(r"(upload|video)_[0-9a-f]{24}|data:.*", re.DOTALL)
 _CUES: dict[str, CueKind] = {
     "section_images": "image",
     "section_prompts": "prompt",
@@ -27,8 +28,8 @@ class Draft:
     """A request whose files are still with the caller.
 
     Args:
-        fields: of ``GenerationRequest``, ``JobOptions`` and the server. A file is a path, bytes or
-            the id of an upload.
+        fields: of ``GenerationRequest``, ``JobOptions`` and the server. A file is a path, bytes,
+            the id of an upload, or, where a video is needed, of a finished video.
 
     Attributes:
         files: what must be sent ahead, each once.
@@ -69,7 +70,7 @@ class Draft:
     def _note(self, source: Any, field: str) -> None:
         if not isinstance(source, (str, PathLike, bytes)):
             raise InvalidRequest(f"{field} is {source!r:.60}; needed is a path, or bytes")
-        if not _is_upload(source):
+        if not _is_there(source):
             name = field if isinstance(source, bytes) else None
             self.files[_key(source)] = File.of(source, name)
 
@@ -82,12 +83,12 @@ def _cues(value: Any, name: str) -> list[dict[str, Any]]:
     return [cue.model_dump(mode="json", exclude_none=True) for cue in cues]
 
 
-def _is_upload(source: Source) -> bool:
-    return isinstance(source, str) and source.startswith(_UPLOADED)
+def _is_there(source: Source) -> bool:
+    return isinstance(source, str) and _ON_SERVER.fullmatch(source) is not None
 
 
 def _named(source: Source, ids: Mapping[bytes | Path, str]) -> str:
-    return str(source) if _is_upload(source) else ids[_key(source)]
+    return str(source) if _is_there(source) else ids[_key(source)]
 
 
 def _key(source: Source) -> bytes | Path:

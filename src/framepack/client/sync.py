@@ -111,7 +111,12 @@ class Client:
         return self._send(calls.create(body, priority=priority, key=idempotency_key))
 
     def plan(self, prompt: str = "", **fields: Any) -> Mapping[str, Any]:
-        """What would be made of a request, as ``framepack.Plan.to_dict()``; nothing is queued."""
+        """What would be made of a request; nothing is queued.
+
+        Returns:
+            model, variant, size, seconds, fps, num_frames, num_sections, seed, notes, and under
+            ``plan`` every section, as ``framepack.Plan.to_dict()`` has it.
+        """
         return self._send(calls.plan(self._body(prompt=prompt, **fields)))
 
     def remix(self, video_id: str, prompt: str | None = None, **fields: Any) -> Video:

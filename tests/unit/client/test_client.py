@@ -29,6 +29,7 @@ from framepack.client import (
 from framepack.client.records import Page
 from framepack.domain.errors import FramePackError, InvalidRequest
 
+UPLOAD = f"upload_{'9' * 24}"
 REFUSED = httpx2.ConnectError("Connection refused")
 
 
@@ -86,7 +87,7 @@ def test_pictures_are_sent_ahead_once_each(tmp_path: Path) -> None:
         end_image=picture,
         section_images={1: str(picture)},
         audio=b"beep",
-        video="upload_9",
+        video=UPLOAD,
     )
     assert [request.url.path for request in stub.requests] == [
         "/v1/uploads",
@@ -101,7 +102,7 @@ def test_pictures_are_sent_ahead_once_each(tmp_path: Path) -> None:
         "image": "upload_1",
         "end_image": "upload_1",
         "audio": "upload_2",
-        "video": "upload_9",
+        "video": UPLOAD,
     }
     assert body["section_images"] == [{"section": 1, "image": "upload_1"}]
 
