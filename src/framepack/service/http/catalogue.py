@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from framepack.models.parts import ModelSpec
 from framepack.models.spec import PRESETS
-from framepack.service.http.errors import RESPONSES
+from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.records import NoSuchJob
 from framepack.service.requests import lora_names
@@ -19,7 +19,7 @@ from framepack.weights.locate import are_weights_present
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", responses=RESPONSES)
+router = APIRouter(prefix="/v1", responses=COMMON)
 
 Who = Annotated[Caller, Depends(caller)]
 

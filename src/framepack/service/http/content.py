@@ -11,14 +11,14 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from framepack.service.files import JobFolder
-from framepack.service.http.errors import RESPONSES, error_response
+from framepack.service.http.errors import COMMON, RESPONSES, error_response
 from framepack.service.http.guard import Caller, caller
 from framepack.service.records import Job, NoSuchJob
 from framepack.service.service import Service
 
 __all__ = ["PartialFile", "router"]
 
-router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=COMMON)
 
 Variant = Literal["video", "thumbnail", "spritesheet", "raw", "frames"]
 
@@ -102,7 +102,7 @@ class PartialFile(FileResponse):
             "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
         },
         304: {"description": "The client has it already: If-None-Match names its ETag."},
-        416: {"description": "The file has no such part."},
+        416: RESPONSES[416],
     },
 )
 async def download_content(

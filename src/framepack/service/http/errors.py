@@ -24,7 +24,7 @@ from framepack.service.records import (
     WrongState,
 )
 
-__all__ = ["RESPONSES", "ErrorObject", "ErrorResponse", "error_response", "install"]
+__all__ = ["COMMON", "RESPONSES", "ErrorObject", "ErrorResponse", "error_response", "install"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ _DESCRIPTIONS = {
     409: "Its state does not allow it.",
     413: "The body is too large.",
     415: "The body is neither JSON nor a form.",
+    416: "The file has no such part.",
     422: "A field is unknown or wrong; the message names it.",
     429: "Too many requests or jobs; see Retry-After.",
     503: "The store is busy; see Retry-After.",
@@ -84,7 +85,9 @@ _DESCRIPTIONS = {
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": text} for status, text in _DESCRIPTIONS.items()
 }
-"""For ``responses=`` of routers."""
+"""What may go wrong, for ``responses=`` of routes."""
+COMMON = {status: told for status, told in RESPONSES.items() if status != 416}
+"""What may go wrong at every route."""
 
 
 def error_response(

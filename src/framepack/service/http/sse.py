@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from framepack.domain.errors import InvalidRequest
-from framepack.service.http.errors import RESPONSES
+from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import event_values
 from framepack.service.records import JobEvent, NoSuchJob
@@ -17,7 +17,7 @@ from framepack.service.service import Service
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=COMMON)
 
 _BATCH = 200
 _KEEP_ALIVE_S = 15.0

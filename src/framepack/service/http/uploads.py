@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 
 from framepack.domain.errors import InvalidRequest
 from framepack.service.http.body import read_body
-from framepack.service.http.errors import RESPONSES
+from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import Deleted, UploadList, UploadObject, upload_values
 from framepack.service.http.received import received_file
@@ -17,7 +17,7 @@ from framepack.service.service import Service
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/uploads", tags=["Uploads"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/uploads", tags=["Uploads"], responses=COMMON)
 
 Who = Annotated[Caller, Depends(caller)]
 _FORM = {

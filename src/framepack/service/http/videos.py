@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from framepack.domain.errors import InvalidRequest
 from framepack.service.http import examples
 from framepack.service.http.body import Body, read_body
-from framepack.service.http.errors import RESPONSES
+from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import (
     Deleted,
@@ -31,7 +31,7 @@ from framepack.service.service import Service
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=COMMON)
 
 POLL_MS = 1000
 """What clients that ask again and again are told to wait."""
