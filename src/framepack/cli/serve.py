@@ -134,6 +134,7 @@ def _serve(config: "ServiceConfig", settings: "Settings", *, quiet: bool) -> int
             say(f"Videos and jobs are kept in {service.data.path}. Ctrl-C stops.")
 
     def on_stopping() -> None:
+        service.changes.end()
         if not quiet:
             say("Stopping: the step at work is finished first. Again to stop at once.")
 

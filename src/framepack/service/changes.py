@@ -50,6 +50,20 @@ class Changes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: dict[str, set[Listener]] = {}
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server stops, so that nobody should wait any longer."""
+        return self._is_over
+
+    def end(self) -> None:
+        """Wake everybody who waits: the server stops."""
+        with self._lock:
+            self._is_over = True
+            called = [listener for waiting in self._listeners.values() for listener in waiting]
+        for listener in called:
+            listener.call()
 
     def publish(self, job_id: str) -> None:
         """Say that something about a job was committed; "" is the queue as a whole."""

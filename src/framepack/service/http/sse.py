@@ -75,8 +75,8 @@ async def _told(service: Service, job_id: str, seen: int) -> AsyncIterator[bytes
             lines, seen, is_over = await run_in_threadpool(_news, service, job_id, seen)
             if lines:
                 yield lines
-            if is_over:
-                return
+            if is_over or service.changes.is_over:
+                return  # a client that has not had the end asks the next server for the rest
             if not lines and not await listener.wait(_KEEP_ALIVE_S):
                 yield b": still here\n\n"
 
