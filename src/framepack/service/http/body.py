@@ -6,18 +6,21 @@ twice. Values of a form are texts; whoever reads them turns them into what they 
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from framepack.service.records import StoreFull
 
-__all__ = ["Body", "nested", "read_body"]
+__all__ = ["AnyBody", "Body", "NeededBody", "nested"]
 
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _MOST_FIELDS = 2000
 _MOST_FILES = 64
 _DEEPEST = 4
@@ -38,37 +41,52 @@ class Body:
     is_form: bool
 
 
-async def read_body(request: Request, *, most_bytes: int, required: bool = True) -> Body:
-    """Read the body of a request.
-
-    Args:
-        request: of any kind.
-        most_bytes: of one value of a form.
-        required: whether a body must be there.
+async def needed_body(request: Request) -> AsyncIterator[Body]:
+    """The body of a request; a dependency of routes, which closes its files afterwards.
 
     Raises:
         HTTPException: 400 if it cannot be read, 415 if it is of another kind.
         StoreFull: no space is left for its files.
     """
+    async with _reading(request, is_needed=True) as body:
+        yield body
+
+
+async def any_body(request: Request) -> AsyncIterator[Body]:
+    """As :func:`needed_body`, for routes that need none."""
+    async with _reading(request, is_needed=False) as body:
+        yield body
+
+
+@asynccontextmanager
+async def _reading(request: Request, *, is_needed: bool) -> AsyncIterator[Body]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    if kind in _FORMS:
+        form = await _form(request)
         try:
-            form = await request.form(
-                max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=most_bytes
-            )
-        except OSError as error:
-            raise StoreFull(
-                f"the form cannot be kept: {error.strerror}; free some space"
-            ) from error
-        return Body(_checked(nested(form.multi_items())), is_form=True)
+            yield Body(_checked(nested(form.multi_items())), is_form=True)
+        finally:
+            await form.close()
+        return
     content = await request.body()
-    if not content and not required:
-        return Body({}, is_form=False)
+    if not content and not is_needed:
+        yield Body({}, is_form=False)
+        return
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise HTTPException(
             415, f"the body is {kind[:100]}; send application/json or multipart/form-data"
         )
-    return Body(await run_in_threadpool(_json, content), is_form=False)
+    yield Body(await run_in_threadpool(_json, content), is_form=False)
+
+
+async def _form(request: Request) -> FormData:
+    most_bytes = int(request.app.state.service.config.upload_mb * 1e6)
+    try:
+        return await request.form(
+            max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=most_bytes
+        )
+    except OSError as error:
+        raise StoreFull(f"no space for the form: {error.strerror}; free some") from error
 
 
 def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,3 +157,9 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
                 422, "a text holds half of a surrogate pair, which is no character; leave it out"
             )
     return values
+
+
+NeededBody = Annotated[Body, Depends(needed_body)]
+"""A body that must be there."""
+AnyBody = Annotated[Body, Depends(any_body)]
+"""A body, or none."""

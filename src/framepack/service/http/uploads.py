@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from framepack.domain.errors import InvalidRequest
-from framepack.service.http.body import read_body
+from framepack.service.http.body import NeededBody
 from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import Deleted, UploadList, UploadObject, upload_values
@@ -61,10 +61,9 @@ def _service(request: Request) -> Service:
 
 
 @router.post("", responses=_UPLOAD, openapi_extra=_FORM)  # type: ignore[arg-type]
-async def create_upload(request: Request, who: Who) -> JSONResponse:
+async def create_upload(request: Request, who: Who, body: NeededBody) -> JSONResponse:
     """Send a picture, a video or a sound once, to use it in any number of requests."""
     service = _service(request)
-    body = await read_body(request, most_bytes=int(service.config.upload_mb * 1e6))
     unknown = [name for name in body.values if name not in ("file", "purpose")]
     if unknown:
         raise InvalidRequest(f"unknown field {unknown[0][:80]!r}; send one part named file")

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.domain.errors import InvalidRequest
 from framepack.service.http import examples
-from framepack.service.http.body import Body, read_body
+from framepack.service.http.body import AnyBody, Body, NeededBody
 from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import (
@@ -70,11 +70,6 @@ def _service(request: Request) -> Service:
     return service
 
 
-async def _body(request: Request, *, required: bool = True) -> Body:
-    most = int(_service(request).config.upload_mb * 1e6)
-    return await read_body(request, most_bytes=most, required=required)
-
-
 def _answer(job: Job) -> JSONResponse:
     headers = {} if job.has_ended else {"openai-poll-after-ms": str(POLL_MS)}
     return JSONResponse(video_values(job), headers=headers)
@@ -95,7 +90,7 @@ async def _made(
 
 @router.post("", responses=_VIDEO, openapi_extra=request_body(examples.CREATE))
 async def create_video(
-    request: Request, who: Who, idempotency_key: IdempotencyKey = None
+    request: Request, who: Who, body: NeededBody, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Ask for a video; it is queued and made in its turn."""
 
@@ -109,7 +104,7 @@ async def create_video(
             idempotency_key=idempotency_key,
         )
 
-    return await _made(request, who, await _body(request), make)
+    return await _made(request, who, body, make)
 
 
 @router.post(
@@ -117,9 +112,8 @@ async def create_video(
     responses={200: {"model": PlanObject, "description": "What would be made."}},
     openapi_extra=request_body(examples.PLAN),
 )
-async def plan_video(request: Request, who: Who) -> JSONResponse:
+async def plan_video(request: Request, who: Who, body: NeededBody) -> JSONResponse:
     """Say what would be made of a request: size, frames, every section. Nothing is kept."""
-    body = await _body(request)
 
     def work() -> JSONResponse:
         asked = read_asked(body)
@@ -136,10 +130,10 @@ async def plan_video(request: Request, who: Who) -> JSONResponse:
     openapi_extra=request_body(examples.EXTENSION, required=("video",), video=True),
 )
 async def extend_any(
-    request: Request, who: Who, idempotency_key: IdempotencyKey = None
+    request: Request, who: Who, body: NeededBody, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Go on from the end of a video: a job's, or a file. The seconds are what is added."""
-    return await _from_video(request, who, "extend", idempotency_key)
+    return await _from_video(request, who, body, "extend", idempotency_key)
 
 
 @router.post(
@@ -148,10 +142,10 @@ async def extend_any(
     openapi_extra=request_body(examples.EDIT, required=("video",), video=True),
 )
 async def edit_any(
-    request: Request, who: Who, idempotency_key: IdempotencyKey = None
+    request: Request, who: Who, body: NeededBody, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Draw a video anew: a job's, or a file."""
-    return await _from_video(request, who, "video", idempotency_key)
+    return await _from_video(request, who, body, "video", idempotency_key)
 
 
 @router.get("", responses={200: {"model": VideoList, "description": "A page of videos."}})
@@ -230,7 +224,7 @@ def move_video(request: Request, who: Who, video_id: str, move: Move) -> JSONRes
     openapi_extra=request_body(examples.REMIX, optional=True),
 )
 async def remix_video(
-    request: Request, who: Who, video_id: str, idempotency_key: IdempotencyKey = None
+    request: Request, who: Who, body: AnyBody, video_id: str, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Make a video again with another prompt, or with anything else changed."""
 
@@ -243,7 +237,7 @@ async def remix_video(
             **_sent(asked, who, idempotency_key),
         )
 
-    return await _made(request, who, await _body(request, required=False), make)
+    return await _made(request, who, body, make)
 
 
 @router.post(
@@ -252,10 +246,10 @@ async def remix_video(
     openapi_extra=request_body(examples.REMIX, optional=True),
 )
 async def extend_video(
-    request: Request, who: Who, video_id: str, idempotency_key: IdempotencyKey = None
+    request: Request, who: Who, body: AnyBody, video_id: str, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Go on from the end of a finished video; the seconds are what is added."""
-    return await _from_video(request, who, "extend", idempotency_key, video_id)
+    return await _from_video(request, who, body, "extend", idempotency_key, video_id)
 
 
 @router.post(
@@ -264,10 +258,10 @@ async def extend_video(
     openapi_extra=request_body(examples.REMIX, optional=True),
 )
 async def edit_video(
-    request: Request, who: Who, video_id: str, idempotency_key: IdempotencyKey = None
+    request: Request, who: Who, body: AnyBody, video_id: str, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Draw a finished video anew."""
-    return await _from_video(request, who, "video", idempotency_key, video_id)
+    return await _from_video(request, who, body, "video", idempotency_key, video_id)
 
 
 # --- Inside ------------------------------------------------------------------------------------
@@ -276,13 +270,13 @@ async def edit_video(
 async def _from_video(
     request: Request,
     who: Caller,
+    body: Body,
     field: Literal["extend", "video"],
     idempotency_key: str | None,
     video_id: str | None = None,
 ) -> JSONResponse:
     """A video made from a video: a job's, or one that is sent as ``video``."""
     service = _service(request)
-    body = await _body(request, required=video_id is None)
     if video_id is None and "video" not in body.values:
         raise InvalidRequest("video is missing; send the file, or the id of a finished video")
     said = video_id or body.values.pop("video")
