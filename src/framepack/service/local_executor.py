@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,8 @@ class _Process:
         """Have it end, within a step."""
         self.is_leaving = True
         assert self._popen.stdin is not None
-        try:
+        with suppress(OSError):  # what was not read yet goes nowhere any more
             self._popen.stdin.close()
-        except OSError as error:
-            logger.debug("worker %d does not listen: %s", self.pid, error)
 
     def kill(self) -> None:
         """End it now."""
@@ -217,6 +216,7 @@ class _Process:
             logger.warning("worker %d does not end by itself and is killed", self.pid)
             self._popen.kill()
             self._popen.wait()
+        self.leave()
         return _how(self._popen.returncode)
 
     def _read(self, said: "queue.Queue[tuple[_Process, Mapping[str, Any] | None]]") -> None:
