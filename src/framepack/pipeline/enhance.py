@@ -6,14 +6,10 @@ others), one that transformers runs here, or a fixed form of words that needs no
 written is part of the plan and of the video file, so a video is repeated without asking again.
 """
 
-import base64
 import hashlib
-import io
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import httpx2
 from PIL import Image
 from torch import nn
 
@@ -21,16 +17,15 @@ from framepack.domain.errors import FramePackError
 from framepack.domain.plan import Plan, Section
 from framepack.domain.settings import Settings
 from framepack.pipeline.conditions import Pictures
+from framepack.pipeline.writers import (
+    LONGEST_ERROR,
+    MOST_TOKENS,
+    Writer,
+    ask_endpoint,
+    by_template,
+)
 
 __all__ = ["Writer", "enhance"]
-
-Writer = Callable[[str, Image.Image | None], str]
-"""From a text and the start picture, if there is one, to a longer text."""
-
-_TEMPLATE = "{}, with clear and natural movements"
-_MOST_TOKENS = 160
-_PICTURE_PX = 512
-_LONGEST_ERROR = 200
 
 _cache: dict[tuple[str, ...], str] = {}
 
@@ -107,50 +102,10 @@ def _once(
 
 def _writer(enhancer: str, settings: Settings) -> Writer:
     if enhancer == "template":
-        return lambda text, _: _TEMPLATE.replace("{}", text.rstrip(" .,"))
+        return lambda text, _: by_template(text)
     if enhancer == "endpoint":
-        return lambda text, picture: _ask_endpoint(text, picture, settings)
+        return lambda text, picture: ask_endpoint(text, picture, settings)
     return _local_writer(settings)
-
-
-def _ask_endpoint(text: str, picture: Image.Image | None, settings: Settings) -> str:
-    url = f"{str(settings.enhancer_url).rstrip('/')}/chat/completions"
-    content: list[dict[str, Any]] = [{"type": "text", "text": text}]
-    if picture is not None:
-        content.append({"type": "image_url", "image_url": {"url": _data_url(picture)}})
-    key = settings.enhancer_api_key
-    try:
-        answer = httpx2.post(
-            url,
-            json={
-                "model": settings.enhancer_model,
-                "messages": [
-                    {"role": "system", "content": settings.enhancer_instruction},
-                    {"role": "user", "content": content},
-                ],
-                "max_tokens": _MOST_TOKENS,
-            },
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-            timeout=settings.enhancer_timeout_s,
-        )
-        answer.raise_for_status()
-        return str(answer.json()["choices"][0]["message"]["content"] or "")
-    except httpx2.HTTPStatusError as error:
-        said = " ".join(error.response.text.split())[:_LONGEST_ERROR]
-        raise FramePackError(
-            f"the enhancer at {url} answered {error.response.status_code}: {said}; check "
-            "enhancer_url, enhancer_model and enhancer_api_key, or leave --enhance out"
-        ) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise FramePackError(
-            f"the enhancer at {url} cannot be reached: {error or type(error).__name__}; start it, "
-            "check enhancer_url, or leave --enhance out"
-        ) from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise FramePackError(
-            f"the enhancer at {url} gave an answer of another form; enhancer_url must lead to an "
-            "API that speaks the OpenAI protocol, and usually ends in /v1"
-        ) from error
 
 
 def _local_writer(settings: Settings) -> Writer:
@@ -168,7 +123,7 @@ def _local_writer(settings: Settings) -> Writer:
         )
         nn.Module.to(model, device)
     except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())[:_LONGEST_ERROR]
+        reason = " ".join(str(error).split())[:LONGEST_ERROR]
         raise FramePackError(
             f"the enhancer {name} cannot be loaded: {reason}; set enhancer_model to a "
             "vision-language model that transformers knows"
@@ -192,16 +147,8 @@ def _local_writer(settings: Settings) -> Writer:
             return_dict=True,
             return_tensors="pt",
         ).to(device)
-        tokens = model.generate(**inputs, max_new_tokens=_MOST_TOKENS, do_sample=False)
+        tokens = model.generate(**inputs, max_new_tokens=MOST_TOKENS, do_sample=False)
         new = tokens[0, inputs["input_ids"].shape[1] :]
         return str(processor.decode(new, skip_special_tokens=True))
 
     return write
-
-
-def _data_url(picture: Image.Image) -> str:
-    small = picture.convert("RGB")
-    small.thumbnail((_PICTURE_PX, _PICTURE_PX))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=90)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
