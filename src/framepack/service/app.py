@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
 
 import framepack
 from framepack.service.http import catalogue, content, errors, guard, sse, uploads, videos
+from framepack.service.http.schemas import request_schemas
 from framepack.service.service import Service
 
 __all__ = ["create_app"]
@@ -51,4 +54,23 @@ def create_app(service: Service) -> FastAPI:
     for name in _ROUTERS:
         if find_spec(f"framepack.service.http.{name}") is not None:
             app.include_router(import_module(f"framepack.service.http.{name}").router)
+    _describe(app)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Have the document of the API name what forms and JSON may hold."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+            )
+            found["components"]["schemas"] |= request_schemas()
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]

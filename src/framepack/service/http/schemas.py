@@ -1,7 +1,6 @@
 """The schema of a request for a video, made from the one request model and its other names."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -10,7 +9,7 @@ from framepack.service.http import examples
 from framepack.service.http.wire import ALIASES, FILES, OPTIONS
 from framepack.service.options import JobOptions
 
-__all__ = ["request_body"]
+__all__ = ["request_body", "request_schemas"]
 
 _REFERENCE: dict[str, Any] = {
     "anyOf": [
@@ -73,54 +72,60 @@ _LORAS = {
 _SERVERS_OWN = ("vae_weights", "rife_weights")
 
 
+_OF_A_VIDEO: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "description": "A data URL, or the id of an upload or of a video."},
+        {
+            "type": "object",
+            "properties": {"id": {"type": "string"}},
+            "required": ["id"],
+            "additionalProperties": False,
+        },
+    ],
+    "description": "The video to go on from or to draw anew: a finished one of ours, or a file.",
+}
+
+
 def request_body(
-    shown: dict[str, Any],
-    *,
-    required: tuple[str, ...] = (),
-    video: bool = False,
-    optional: bool = False,
+    shown: dict[str, Any], *, needs_video: bool = False, optional: bool = False
 ) -> dict[str, Any]:
     """``openapi_extra`` of a route that takes a request for a video, as JSON or as a form.
 
     Args:
         shown: examples by name.
-        required: fields that must be there.
-        video: ``video`` may be a job, besides a file.
+        needs_video: ``video`` must be there.
         optional: there may be no body at all.
     """
-    schema, form = deepcopy(_properties()), deepcopy(_properties())
-    for name in (*FILES, "input_reference"):
-        form[name] = {"type": "string", "format": "binary", "description": schema[name]["title"]}
-    if video:
-        schema["video"] = {
-            "anyOf": [
-                {"type": "string"},
-                {
-                    "type": "object",
-                    "properties": {"id": {"type": "string"}},
-                    "required": ["id"],
-                    "additionalProperties": False,
-                },
-            ],
-            "description": "The video, as a job or as a file.",
-        }
+    name = "VideoFromVideo" if needs_video else "VideoRequest"
     content = {
         "application/json": {
-            "schema": _object(schema, required),
+            "schema": {"$ref": f"#/components/schemas/{name}"},
             "examples": examples.named(shown),
         },
-        "multipart/form-data": {"schema": _object(form, required)},
+        "multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{name}Form"}},
     }
     return {"requestBody": {"required": not optional, "content": content}}
 
 
-def _object(properties: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
+@cache
+def request_schemas() -> Mapping[str, dict[str, Any]]:
+    """The schemas that :func:`request_body` names, for the components of the document."""
+    request = _properties()
+    files = {
+        name: {"type": "string", "format": "binary", "description": request[name]["description"]}
+        for name in (*FILES, "input_reference")
     }
-    return {**found, "required": list(required)} if required else found
+    form = {**request, **files}
+    return {
+        "VideoRequest": _object(request),
+        "VideoRequestForm": _object(form),
+        "VideoFromVideo": {**_object({**request, "video": _OF_A_VIDEO}), "required": ["video"]},
+        "VideoFromVideoForm": {**_object(form), "required": ["video"]},
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 @cache

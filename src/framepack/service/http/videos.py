@@ -1,6 +1,7 @@
 """``/v1/videos``: OpenAI's Videos API with our extensions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -75,14 +76,26 @@ def _answer(job: Job) -> JSONResponse:
     return JSONResponse(video_values(job), headers=headers)
 
 
+@contextmanager
+def _understood(
+    request: Request, who: Caller, body: Body
+) -> Iterator[tuple[Asked, dict[str, Input]]]:
+    """A request and its files; errors inside are told in the words of whoever sent it."""
+    asked = read_asked(body)
+    try:
+        with received(_service(request), asked, who) as files:
+            yield asked, files
+    except InvalidRequest as error:
+        raise asked.in_their_words(error) from error
+
+
 async def _made(
     request: Request, who: Caller, body: Body, make: Callable[[Asked, dict[str, Input]], Job]
 ) -> JSONResponse:
     """Read a request, have a job made of it in a thread, and answer with it."""
 
     def work() -> JSONResponse:
-        asked = read_asked(body)
-        with received(_service(request), asked, who) as files:
+        with _understood(request, who, body) as (asked, files):
             return _answer(make(asked, files))
 
     return await run_in_threadpool(work)
@@ -116,8 +129,7 @@ async def plan_video(request: Request, who: Who, body: NeededBody) -> JSONRespon
     """Say what would be made of a request: size, frames, every section. Nothing is kept."""
 
     def work() -> JSONResponse:
-        asked = read_asked(body)
-        with received(_service(request), asked, who) as files:
+        with _understood(request, who, body) as (asked, files):
             plan = _service(request).plan(asked.fields, files, asked.options)
             return JSONResponse(plan_values(plan))
 
@@ -127,7 +139,7 @@ async def plan_video(request: Request, who: Who, body: NeededBody) -> JSONRespon
 @router.post(
     "/extensions",
     responses=_VIDEO,
-    openapi_extra=request_body(examples.EXTENSION, required=("video",), video=True),
+    openapi_extra=request_body(examples.EXTENSION, needs_video=True),
 )
 async def extend_any(
     request: Request, who: Who, body: NeededBody, idempotency_key: IdempotencyKey = None
@@ -139,7 +151,7 @@ async def extend_any(
 @router.post(
     "/edits",
     responses=_VIDEO,
-    openapi_extra=request_body(examples.EDIT, required=("video",), video=True),
+    openapi_extra=request_body(examples.EDIT, needs_video=True),
 )
 async def edit_any(
     request: Request, who: Who, body: NeededBody, idempotency_key: IdempotencyKey = None

@@ -81,12 +81,21 @@ class Asked:
             one of these.
         options: what is to be left.
         priority: the higher go first.
+        said_as: what the sender calls fields of ours.
     """
 
     fields: dict[str, Any]
     files: dict[str, Any] = field(default_factory=dict)
     options: JobOptions = field(default_factory=JobOptions)
     priority: int = 0
+    said_as: dict[str, str] = field(default_factory=dict)
+
+    def in_their_words(self, error: InvalidRequest) -> InvalidRequest:
+        """An error about our field, about the one that was sent."""
+        name = str(error).partition(" ")[0]
+        if name not in self.said_as:
+            return error
+        return InvalidRequest(f"{self.said_as[name]}{str(error)[len(name) :]}")
 
 
 def read_asked(body: Body, *, also: Iterable[str] = ()) -> Asked:
@@ -108,7 +117,7 @@ def read_asked(body: Body, *, also: Iterable[str] = ()) -> Asked:
     extras = _extras(values)
     asked = Asked({}, options=_options(values), priority=extras.priority)
     _take_files(values, asked)
-    _translate(values, extras)
+    _translate(values, extras, asked.said_as)
     for name in ("priority", "audio", *OPTIONS):
         values.pop(name, None)
     asked.fields.update(values)
@@ -180,6 +189,7 @@ def _take_files(values: dict[str, Any], asked: Asked) -> None:
         raise InvalidRequest(f"{' and '.join(given)} are the same picture; give one of them")
     for name in given[:1]:
         values["image"] = values.pop(name)
+        asked.said_as["image"] = name
     for name in FILES:
         if name in values and values[name] != "":
             asked.files[name] = values.pop(name)
@@ -216,7 +226,7 @@ def _is_reference(value: Mapping[str, Any]) -> bool:
     return bool({"image_url", "video_url", "url", "file_id", "id"} & set(value))
 
 
-def _translate(values: dict[str, Any], extras: _Extras) -> None:
+def _translate(values: dict[str, Any], extras: _Extras, said_as: dict[str, str]) -> None:
     """Put our names in the place of others."""
     values.pop("enable_frame_interpolation", None)
     values.pop("frame_interpolation_exp", None)
@@ -226,11 +236,13 @@ def _translate(values: dict[str, Any], extras: _Extras) -> None:
         )
     if "seconds" in values:
         _rename(values, "seconds", "duration_s", lambda value: value)
+        said_as["duration_s"] = "seconds"
     if extras.num_frames is not None:
         rate = extras.fps or GenerationRequest.model_fields["fps"].default
         _rename(values, "num_frames", "duration_s", lambda _: extras.num_frames / rate)  # type: ignore[operator]
     if "flow_shift" in values:
         _rename(values, "flow_shift", "shift", lambda value: value)
+        said_as["shift"] = "flow_shift"
     if "size" in values:
         width, height = _size(values.pop("size"))
         for name, side in (("width", width), ("height", height)):
