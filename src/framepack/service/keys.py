@@ -247,7 +247,7 @@ def check_bind(host: str, keys: KeyStore) -> None:
     if not is_loopback(host) and not keys.usable:
         raise InvalidRequest(
             f"host {host or '(all)'} lets other machines in, and there is no API key; make one "
-            "with `framepack keys add NAME`, name a file with --api-key-file, or listen on "
+            "with `framepack keys create NAME`, name a file with --api-key-file, or listen on "
             "127.0.0.1"
         )
 
