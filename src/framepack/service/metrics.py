@@ -1,5 +1,6 @@
 """Figures of a server for Prometheus."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,9 +22,13 @@ class Metrics:
 
     Args:
         service: whose figures they are.
+
+    Attributes:
+        began: when counting began, as ``time.monotonic`` has it.
     """
 
     def __init__(self, service: Service) -> None:
+        self.began = time.monotonic()
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "framepack_http_requests",
