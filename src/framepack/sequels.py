@@ -8,13 +8,17 @@ made from nothing, gives the very same video.
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framepack.api import Result, StrPath, begin, drain
+from framepack.decisions import plan_of
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.events import Event
 from framepack.domain.plan import Plan
+from framepack.domain.request import SECTION_FIELDS, GenerationRequest
+from framepack.domain.section_settings import pin_cues
 from framepack.domain.settings import Settings
 from framepack.domain.timeline import SectionCue
 
@@ -88,7 +92,8 @@ def stream_redo(
 ) -> Iterator[Event]:
     """Make one section again while telling what happens; see :func:`redo`."""
     source = _open(run_dir)
-    count = source.plan.num_sections
+    plan = source.plan
+    count = plan.num_sections - plan.num_given_sections
     if not -count <= section < count:
         raise InvalidRequest(
             f"section {section} is not in the run in {source.directory}, which has sections 0 to "
@@ -97,23 +102,24 @@ def stream_redo(
     index = section % count
     if prompt is None and image is None and seed is None:
         seed = secrets.randbelow(2**32)
-    cue = SectionCue(
-        section=index,
-        until_section=index + 1,
-        prompt=prompt,
-        image=Path(image) if image is not None else None,
-        seed=seed,
-    )
-    request = source.request
-    request = request.updated(section_prompts=(*request.section_prompts, cue))
-    place = next(each.render_index for each in source.plan.sections if each.index == index)
+    cues = _pinned_cues(plan, source.request)
+    for name, kind, value in (
+        ("section_prompts", "prompt", prompt),
+        ("section_images", "image", image),
+        ("section_seeds", "seed", seed),
+    ):
+        if value is not None:
+            place = {"section": index, "until_section": index + 1}
+            cues[name] = (*cues[name], SectionCue.model_validate({**place, kind: value}))
+    index += plan.num_given_sections
+    num_kept = next(each.render_index for each in plan.sections if each.index == index)
     return begin(
-        request,
+        source.request.updated(**cues),
         _take(output),
         run_dir=take_dir,
         settings=settings or Settings.load(),
         components=components,
-        prepare=lambda target: _keep(source, target, place),
+        prepare=lambda target: _keep(source, target, num_kept),
     )
 
 
@@ -178,22 +184,43 @@ def stream_extend(
         )
     if not by_s > 0:
         raise InvalidRequest(f"the video is to grow by {by_s:g} s; it must be more than 0")
-    request = source.request
-    count = plan.num_sections
-    cues = request.section_prompts
+    settings = settings or Settings.load()
+    request, count = source.request, plan.num_sections
+    # The duration of a run that extended a video is what it added.
+    there_s = plan.duration_s if request.extend is None else request.duration_s
+    cues = _pinned_cues(plan, request)
+    longer = request.updated(duration_s=there_s + by_s, official_length=False, **cues)
     if prompt is not None:
-        # Where the kept sections suffice for the new length there is none to say it to.
-        cues = (*cues, SectionCue(section=count, prompt=prompt))
+        if plan_of(longer, settings)[0].num_sections == count:
+            raise InvalidRequest(
+                f"the run in {source.directory} has made enough for {by_s:g} s more, so there is "
+                "no new section that a prompt could steer; ask for more, or leave the prompt out"
+            )
+        cue = SectionCue(section=count - plan.num_given_sections, prompt=prompt)
+        longer = longer.updated(section_prompts=(*longer.section_prompts, cue))
     return begin(
-        request.updated(
-            duration_s=plan.duration_s + by_s, official_length=False, section_prompts=cues
-        ),
+        longer,
         _take(output),
         run_dir=take_dir,
-        settings=settings or Settings.load(),
+        settings=settings,
         components=components,
         prepare=lambda target: _keep(source, target, count),
     )
+
+
+def _pinned_cues(plan: Plan, request: GenerationRequest) -> dict[str, tuple[SectionCue, ...]]:
+    """What a run's request says of sections, by the numbers that these have in its plan."""
+    given = plan.num_given_sections
+    made = sorted(plan.sections, key=lambda each: each.index)[given:]
+    starts_s = [
+        (section.start_frame - made[0].start_frame) / plan.generated_fps for section in made
+    ]
+    num_frames = plan.num_kept_frames - made[0].start_frame
+    duration_s = num_frames / plan.generated_fps if given else plan.duration_s
+    return {
+        name: pin_cues(getattr(request, name), starts_s=starts_s, duration_s=duration_s)
+        for name in SECTION_FIELDS
+    }
 
 
 def _open(run_dir: StrPath) -> "Workspace":
@@ -205,7 +232,13 @@ def _open(run_dir: StrPath) -> "Workspace":
         )
     from framepack.pipeline.workspace import Workspace
 
-    return Workspace.open(directory)
+    source = Workspace.open(directory)
+    if source.request.one_frame:
+        raise InvalidRequest(
+            f"the run in {directory} makes one picture, which has no sections and no length; "
+            "make another with `framepack generate --from PICTURE`"
+        )
+    return source
 
 
 def _take(output: StrPath) -> "Delivery":
@@ -219,19 +252,22 @@ def _keep(source: "Workspace", target: "Workspace", num_sections: int) -> None:
     """Let a new run have the first sections of another, which its own plan has too."""
     from framepack.pipeline.takes import keep_sections
 
-    _check_same(source.plan, target.plan, num_sections)
+    _check_same(source, target.plan, num_sections)
     if num_sections:
         keep_sections(source, target, num_sections)
 
 
-def _check_same(old: Plan, new: Plan, num_sections: int) -> None:
+def _check_same(source: "Workspace", new: Plan, num_sections: int) -> None:
     """Refuse a plan whose first sections are others than those that are kept.
 
     Raises:
         InvalidRequest: names what differs.
     """
+    old = source.plan
     found = [name for name in _OF_ALL if getattr(old, name) != getattr(new, name)]
-    for one, other in zip(old.sections[:num_sections], new.sections, strict=False):
+    copies = dict(zip(old.request.section_pictures, source.request.section_pictures, strict=True))
+    for kept, other in zip(old.sections[:num_sections], new.sections, strict=False):
+        one = replace(kept, image=copies[kept.image]) if kept.image is not None else kept
         found += [
             f"{name} of section {one.index}"
             for name in _OF_SECTIONS
@@ -245,4 +281,4 @@ def _check_same(old: Plan, new: Plan, num_sections: int) -> None:
 
 
 _OF_ALL = ("model", "variant", "width", "height", "latent_window_size", "generated_fps", "seed")
-_OF_SECTIONS = ("index", "indices", "texts", "seed", "loras", "start_frame")
+_OF_SECTIONS = ("index", "indices", "texts", "image", "seed", "loras", "start_frame")

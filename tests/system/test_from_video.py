@@ -59,6 +59,22 @@ def test_a_video_goes_on_where_it_ended(tmp_path: Path, components: Components) 
     assert steps[99] < 3 * np.median(steps[60:90])
 
 
+@pytest.mark.parametrize("field", ["extend", "video"])
+def test_a_video_made_from_a_video_can_be_made_again(
+    tmp_path: Path,
+    components: Components,
+    field: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = _moving(tmp_path, 40)
+    made = _made(tmp_path, components, **{field: source}, duration_s=seconds(20))
+    monkeypatch.chdir(tmp_path)  # videos are named, not carried
+    restored = inspect(made.path).restore(tmp_path / "restored")
+    again = framepack.generate(restored, output=tmp_path / "again.mp4", components=components)
+    assert restored.image is None
+    np.testing.assert_array_equal(frames_of(made.path), frames_of(again.path))
+
+
 def test_what_it_showed_steers_what_follows(tmp_path: Path, components: Components) -> None:
     """The same last frame after another past gives another video."""
     source = _moving(tmp_path, 100)

@@ -133,6 +133,124 @@ def test_a_forward_run_is_extended_as_if_it_had_been_longer(
     np.testing.assert_array_equal(frames_of(longer.path), frames_of(anew.path))
 
 
+@pytest.mark.parametrize(
+    "cues",
+    [
+        {"section_prompts": "the camera pans left\nthe camera pans right"},
+        {"section_prompts": "[0s: the camera pans left] [1.9s: the camera pans right]"},
+        {"section_seeds": "-1: 4", "section_images": "-1: {folder}/start.png"},
+    ],
+)
+def test_what_sections_were_told_stays_when_the_video_grows(
+    tmp_path: Path, components: Components, cues: dict[str, str]
+) -> None:
+    """Lines share the sections, and others count from the end or to it: these move otherwise."""
+    said = {name: text.format(folder=tmp_path) for name, text in cues.items()}
+    first = _kept_run(tmp_path, components, "forward-only", **said)
+    longer = framepack.extend(
+        tmp_path / "run", by_s=seconds(20), output=tmp_path / "longer.mp4", components=components
+    )
+    old, new = first.plan.sections, longer.plan.sections
+    assert len(new) == NUM_SECTIONS + 2
+    assert [(each.prompt, each.seed) for each in old] == [
+        (each.prompt, each.seed) for each in new[:NUM_SECTIONS]
+    ]
+    assert [each.image is None for each in old] == [
+        each.image is None for each in new[:NUM_SECTIONS]
+    ]
+    assert new[-1].prompt == old[-1].prompt
+    restored = inspect(longer.path).restore(tmp_path / "restored")
+    anew = framepack.generate(restored, output=tmp_path / "anew.mp4", components=components)
+    np.testing.assert_array_equal(frames_of(longer.path), frames_of(anew.path))
+
+
+def test_a_take_overrides_whatever_was_said_of_its_section(
+    tmp_path: Path, components: Components
+) -> None:
+    _kept_run(
+        tmp_path,
+        components,
+        "forward-only",
+        section_prompts="0:the camera pans left;;;-1:the camera pans up",
+        section_seeds="3-3: 7",
+    )
+    take = framepack.redo(
+        tmp_path / "run",
+        section=3,
+        prompt="the camera pans right",
+        seed=9,
+        output=tmp_path / "take.mp4",
+        components=components,
+    )
+    assert take.plan.sections[3].prompt.endswith("right")
+    assert take.plan.sections[3].seed == 9
+
+
+def test_a_run_that_extended_a_video_is_counted_from_what_it_made(
+    tmp_path: Path, components: Components
+) -> None:
+    source = _kept_run(tmp_path, components, "forward-only")
+    added = framepack.generate(
+        **{**SMALL, "variant": "forward-only"},
+        extend=source.path,
+        duration_s=seconds(20),
+        output=tmp_path / "added.mp4",
+        run_dir=tmp_path / "added",
+        keep_run=True,
+        components=components,
+    )
+    longer = framepack.extend(
+        tmp_path / "added",
+        by_s=seconds(20),
+        prompt="the camera pans up",
+        output=tmp_path / "longer.mp4",
+        components=components,
+    )
+    assert longer.plan.num_frames == added.plan.num_frames + 20
+    given = added.plan.num_given_sections
+    assert [each.prompt.endswith("up") for each in longer.plan.sections[given:]] == [
+        *(False,) * (added.plan.num_sections - given),
+        *(True,) * (longer.plan.num_sections - added.plan.num_sections),
+    ]
+    take = framepack.redo(
+        tmp_path / "added", section=0, seed=3, output=tmp_path / "take.mp4", components=components
+    )
+    assert [each.seed for each in take.plan.sections[given:]] == [3, None]
+    with pytest.raises(framepack.InvalidRequest, match="has sections 0 to 1"):
+        framepack.redo(
+            tmp_path / "added", section=2, output=tmp_path / "x.mp4", components=components
+        )
+
+
+def test_a_prompt_needs_a_new_section(tmp_path: Path, components: Components) -> None:
+    cut = seconds(NUM_SECTIONS * SECTION_FRAMES - 3)
+    _kept_run(tmp_path, components, "forward-only", duration_s=cut)
+    with pytest.raises(framepack.InvalidRequest, match="no new section that a prompt could"):
+        framepack.extend(
+            tmp_path / "run",
+            by_s=seconds(2),
+            prompt="the camera pans up",
+            output=tmp_path / "x.mp4",
+            components=components,
+        )
+
+
+def test_one_picture_has_no_sections(tmp_path: Path, components: Components) -> None:
+    framepack.generate(
+        one_frame=True,
+        image=write_picture(tmp_path / "start.png"),
+        output=tmp_path / "out.png",
+        run_dir=tmp_path / "run",
+        keep_run=True,
+        components=components,
+        **{name: SMALL[name] for name in SMALL if name not in ("latent_window_size", "fps")},
+    )
+    with pytest.raises(framepack.InvalidRequest, match="makes one picture"):
+        framepack.redo(tmp_path / "run", section=0, output=tmp_path / "x.png")
+    with pytest.raises(framepack.InvalidRequest, match="makes one picture"):
+        framepack.extend(tmp_path / "run", output=tmp_path / "x.mp4")
+
+
 def test_a_run_that_is_not_finished_cannot_be_kept_whole(
     tmp_path: Path, components: Components
 ) -> None:

@@ -9,7 +9,7 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.loras import LoraRef, section_weights
 from framepack.domain.timeline import SectionCue, SectionMode
 
-__all__ = ["SectionSettings", "settle_sections"]
+__all__ = ["SectionSettings", "pin_cues", "settle_sections"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,39 @@ def settle_sections(
     return tuple(
         SectionSettings(*each) for each in zip(texts, mixtures, images, seeds, weights, strict=True)
     )
+
+
+def pin_cues(
+    cues: Sequence[SectionCue], *, starts_s: Sequence[float], duration_s: float
+) -> tuple[SectionCue, ...]:
+    """The same cues by section numbers alone, so that they mean the same in a longer video.
+
+    Args:
+        cues: of one video.
+        starts_s: where each of its sections starts, seconds, in the order of the video.
+        duration_s: of the video.
+
+    Returns:
+        Cues of which, among those that begin together, later ones count.
+    """
+    placed = [
+        _place(cue, order, starts_s, duration_s)
+        for order, cue in enumerate(cues)
+        if cue.every is None
+    ]
+    placed.sort(key=lambda each: each.rank)
+    nowhere = dict.fromkeys(("line", "num_lines", "time_s", "until_s"))
+    numbered = (
+        each.cue.model_copy(
+            update={
+                **nowhere,
+                "section": each.first,
+                "until_section": each.until if each.is_bounded else None,
+            }
+        )
+        for each in placed
+    )
+    return (*(cue for cue in cues if cue.every is not None), *numbered)
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,11 @@ class Inspection:
         if request is None:
             raise InvalidRequest(f"{self.path} carries no request; it cannot be made again")
         wanted = [f"section-{index}" for index in range(len(request.section_pictures))]
+        # A video to extend or to redraw brings its start picture itself.
+        asked = [name for name in ("image", "end_image") if getattr(request, name) is not None]
         kept = {}
         for name, picture in read_pictures(self.document).items():
-            if name not in ("image", "end_image", *wanted):
+            if name not in (*asked, *wanted):
                 continue
             path = Path(folder) / f"{self.path.stem}.{name}.png"
             try:
