@@ -299,7 +299,7 @@ class AsyncClient:
 
     async def health(self) -> Health:
         """How it is."""
-        return await self._send(calls.health())
+        return await self._send(calls.health(await self._send(calls.version())))
 
     # --- Inside --------------------------------------------------------------------------------
 

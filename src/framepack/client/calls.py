@@ -32,6 +32,7 @@ __all__ = [
     "retry",
     "unpause",
     "upload",
+    "version",
 ]
 
 T = TypeVar("T")
@@ -163,9 +164,14 @@ def models() -> Call[tuple[Model, ...]]:
     return Call("GET", "v1/models", Model.read_all)
 
 
-def health() -> Call[Health]:
+def version() -> Call[str]:
+    """Ask which version answers."""
+    return Call("GET", "healthz", lambda answer: str(_mapping(answer).get("version") or ""))
+
+
+def health(version: str) -> Call[Health]:
     """Ask how the server is; 503 says that it is not well, which is an answer too."""
-    return Call("GET", "readyz", _health, fine=(503,), is_repeatable=False)
+    return Call("GET", "readyz", lambda answer: Health.read(answer, version), fine=(503,))
 
 
 def events_path(video_id: str) -> str:
@@ -194,9 +200,3 @@ def _mapping(answer: Any) -> Mapping[str, Any]:
     if not isinstance(answer, Mapping):
         raise BadAnswer(f"the server sent {answer!r:.80} where an object was needed")
     return answer
-
-
-def _health(answer: Any) -> Health:
-    values = _mapping(answer)
-    is_ready = values.get("ready", values.get("status") in ("ok", "ready"))
-    return Health(bool(is_ready), str(values.get("version") or ""), values)

@@ -230,13 +230,24 @@ class Health:
 
     Attributes:
         is_ready: whether it takes jobs and makes videos.
-        version: of the program; empty if it does not say.
-        raw: all that it says.
+        version: of the program.
+        checks: what it looked at, by name, and "ok" or what is wrong.
     """
 
     is_ready: bool
     version: str
-    raw: Mapping[str, Any] = field(repr=False)
+    checks: Mapping[str, str]
+
+    @classmethod
+    def read(cls, answer: Any, version: str) -> Self:
+        """Read what a server says of itself.
+
+        Raises:
+            BadAnswer: it cannot be read.
+        """
+        with _Reading("its health", answer) as values:
+            checks = {str(name): str(said) for name, said in dict(values["checks"]).items()}
+            return cls(values["status"] == "ready", version, checks)
 
 
 class _Reading:

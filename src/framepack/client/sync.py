@@ -292,7 +292,7 @@ class Client:
 
     def health(self) -> Health:
         """How it is."""
-        return self._send(calls.health())
+        return self._send(calls.health(self._send(calls.version())))
 
     # --- Inside --------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from framepack.client import (
     AsyncClient,
     BadAnswer,
     Client,
+    Health,
     NotFound,
     RequestRefused,
     ServerBusy,
@@ -288,8 +289,12 @@ def test_an_id_cannot_lead_elsewhere(video_id: str) -> None:
 
 
 def test_health_is_an_answer_even_when_it_is_bad() -> None:
-    client, _ = _client(_ok({"status": "unavailable", "version": "1"}, 503))
-    assert not client.health().is_ready
+    checks = {"store": "ok", "disk": "3 MB are free"}
+    client, stub = _client(
+        _ok({"status": "ok", "version": "1"}), _ok({"status": "not_ready", "checks": checks}, 503)
+    )
+    assert client.health() == Health(False, "1", checks)
+    assert [request.url.path for request in stub.requests] == ["/healthz", "/readyz"]
 
 
 def test_the_async_client_does_the_same(tmp_path: Path) -> None:

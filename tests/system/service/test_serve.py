@@ -1,0 +1,198 @@
+"""`framepack serve` and the commands that use it, as the processes that people run."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.helpers.runs import write_picture
+from tests.helpers.service import until
+
+from framepack.client import Client
+from framepack.media.video import probe
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["--model", "tiny", "--resolution", "64", "--steps", "2", "--seed", "3", "--prompt", "pan"]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", **more}
+
+
+def _framepack(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "framepack", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=_environment(**environment),
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+
+
+@contextmanager
+def _serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server and the address that it printed."""
+    with (folder / "server.log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "framepack", "serve", "--data-dir", str(folder / "data")]
+            + (list(arguments) or ["--port", "0"]),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=folder,
+            env=_environment(),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert address, (folder / "server.log").read_text()
+        yield process, address
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _stopped(process: subprocess.Popen[str]) -> int:
+    process.terminate()
+    return process.wait(60)
+
+
+def _imports(process: subprocess.Popen[str], word: str) -> bool:
+    """Whether a library is mapped into a process."""
+    return word in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def test_submit_waits_for_the_video_and_writes_it(tmp_path: Path) -> None:
+    picture = write_picture(tmp_path / "start.png")
+    with _serving(tmp_path) as (process, url):
+        done = _framepack(
+            "submit",
+            *("--url", url, "--image", str(picture), "--duration", "1.5"),
+            *(*SMALL, "-o", "out.mp4"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == ["out.mp4"]
+        assert "step 2/2" in done.stderr
+        assert "45 frames (1.50 s) in" in done.stderr
+        assert probe(tmp_path / "out.mp4").num_frames == 45
+        listed = _framepack("jobs", "--url", url, cwd=tmp_path)
+        assert re.search(r"video_\w{24}  completed  100%", listed.stdout)
+        if sys.platform == "linux":
+            assert not _imports(process, "libtorch"), "the server itself never loads torch"
+        assert _stopped(process) == 0
+    log = [line for line in (tmp_path / "server.log").read_text().splitlines() if line[:1] == "{"]
+    levels = {json.loads(line)["level"] for line in log}
+    assert levels == {"info"}, log
+
+
+def test_a_stopped_server_goes_on_where_it_was_and_a_follower_waits(tmp_path: Path) -> None:
+    arguments = ["--duration", "3", "--latent-window-size", "3", "--variant", "bi-directional"]
+    with _serving(tmp_path) as (process, url):
+        port = url.rpartition(":")[2]
+        asked = _framepack("submit", *arguments, *SMALL, "--url", url, cwd=tmp_path)
+        video_id = asked.stdout.strip()
+        follower = subprocess.Popen(
+            [sys.executable, "-m", "framepack", "follow", video_id, "-o", "out.mp4", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=_environment(FRAMEPACK_URL=url),
+        )
+        with Client(url) as client:
+            until(lambda: client.get(video_id).progress.section >= 2, 120)
+        assert _stopped(process) == 0
+    with _serving(tmp_path, "--port", port):
+        told, said = follower.communicate(timeout=300)
+    assert follower.returncode == 0, said
+    events = [json.loads(line) for line in told.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert "Resumed" in kinds
+    assert kinds[-1] == "Completed"
+    sections = [event["section"] for event in events if event["event"] == "SectionDone"]
+    assert sorted(sections) == list(range(len(sections))), "none is made twice, none is missing"
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert probe(tmp_path / "out.mp4").num_frames == 90
+
+
+def test_a_second_signal_stops_at_once_and_loses_nothing(tmp_path: Path) -> None:
+    with _serving(tmp_path) as (process, url):
+        with Client(url) as client:
+            video = client.create("pan", model="tiny", resolution=64, duration_s=20, seed=1)
+            until(lambda: client.get(video.id).progress.step >= 1, 120)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) in (0, 130)
+    with _serving(tmp_path) as (_, url), Client(url) as client:
+        assert client.get(video.id).state in ("queued", "running")
+
+
+def test_a_server_that_others_reach_needs_a_key(tmp_path: Path) -> None:
+    data = ("--data-dir", str(tmp_path / "data"))
+    refused = _framepack("serve", "--host", "0.0.0.0", "--port", "0", *data, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr.count("\n") == 1
+    assert "framepack keys create" in refused.stderr
+
+    made = _framepack("keys", "create", "anna", "--max-waiting", "1", *data, cwd=tmp_path)
+    secret = made.stdout.strip()
+    (tmp_path / "key").write_text(f"{secret}\n")
+    listed = _framepack("keys", "list", *data, cwd=tmp_path)
+    assert "anna" in listed.stdout
+    assert secret not in listed.stdout
+    with _serving(tmp_path, "--host", "0.0.0.0", "--port", "0") as (_, url):
+        denied = _framepack("jobs", "--url", url, cwd=tmp_path)
+        assert (denied.returncode, denied.stdout) == (1, "")
+        allowed = _framepack("jobs", "--url", url, "--api-key-file", "key", cwd=tmp_path)
+        assert allowed.returncode == 0, allowed.stderr
+        healthy = _framepack("doctor", "--server", url, "--api-key-file", "key", cwd=tmp_path)
+        assert healthy.returncode == 0, healthy.stdout
+        assert "may use it" in healthy.stdout
+        _framepack("keys", "revoke", "anna", *data, cwd=tmp_path)
+        late = _framepack("jobs", "--url", url, "--api-key-file", "key", cwd=tmp_path)
+        assert late.returncode == 1
+        unhealthy = _framepack("doctor", "--server", url, cwd=tmp_path)
+        assert unhealthy.returncode == 1
+        assert "!!  access" in unhealthy.stdout
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = _framepack("serve", "--port", port, "--data-dir", "data", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"port {port}" in done.stderr
+    assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[service]\nprot = 1", "unknown setting service.prot"),
+        ('[service]\nport = "x"', "setting service.port is 'x'"),
+    ],
+)
+def test_wrong_settings_are_one_line(tmp_path: Path, text: str, words: str) -> None:
+    settings = tmp_path / "s.toml"
+    settings.write_text(text)
+    done = _framepack("serve", cwd=tmp_path, FRAMEPACK_SETTINGS=str(settings))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
