@@ -1,0 +1,577 @@
+"""Watching videos while they render: at every moment exactly what is there, and in the end all."""
+
+import io
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+from numpy.typing import NDArray
+from PIL import Image
+from tests.helpers.runs import SECTION_FRAMES, SMALL, frames_of, seconds, write_picture
+
+import framepack
+from framepack.domain.events import Finished, SectionDone
+from framepack.media.video import probe, read_timed_frames
+from framepack.pipeline.components import Components
+from framepack.service import live_files
+from framepack.service.app import create_app
+from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
+from framepack.service.inputs import Input
+from framepack.service.links import Links, load_secret
+from framepack.service.options import JobOptions, ServiceConfig
+from framepack.service.records import Job
+from framepack.service.service import Service
+
+NUM_SECTIONS = 4
+NUM_FRAMES = NUM_SECTIONS * SECTION_FRAMES + 1
+Frames = NDArray[np.uint8]
+
+
+class Renderer:
+    """Makes videos in this process; after each section it waits until it may go on."""
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+        self._said: list[Message] = []
+        self._news = threading.Condition()
+        self._stopped: set[str] = set()
+        self._thread: threading.Thread | None = None
+        self.section = threading.Semaphore(0)
+        """Released once for each section that may be rendered."""
+
+    @property
+    def capacity(self) -> int:
+        return 0 if self._thread is not None and self._thread.is_alive() else 1
+
+    def submit(self, task: Task) -> None:
+        self._thread = threading.Thread(target=self._work, args=(task,), daemon=True)
+        self._thread.start()
+
+    def stop(self, lease: str) -> None:
+        self._stopped.add(lease)
+        self.section.release()
+
+    def messages(self, timeout_s: float) -> list[Message]:
+        with self._news:
+            if not self._said:
+                self._news.wait(timeout_s)
+            said, self._said = self._said, []
+        return said
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"alive": True, "busy": self.capacity == 0}
+
+    def close(self, timeout_s: float) -> None:
+        self._stopped.add("all")
+        self.section.release(100)
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _say(self, message: Message) -> None:
+        with self._news:
+            self._said.append(message)
+            self._news.notify_all()
+
+    def _work(self, task: Task) -> None:
+        self._say(TaskStarted(task.lease))
+        options = JobOptions(**task.options)
+        events = framepack.stream(
+            framepack.GenerationRequest.parse(**task.request),
+            output=task.folder / "output" / f"video.{options.container}",
+            run_dir=task.folder / "run",
+            keep_run=True,
+            components=self._components,
+        )
+        self.section.acquire()
+        for event in events:
+            self._say(TaskEvent(task.lease, event.to_dict()))
+            if isinstance(event, SectionDone):
+                self.section.acquire()
+            if self._stopped & {task.lease, "all"}:
+                self._say(TaskEnded(task.lease, "stopped", {}))
+                return
+            if isinstance(event, Finished):
+                output = {"video": Path(event.path).name, "num_frames": event.num_frames}
+                self._say(TaskEnded(task.lease, "finished", output))
+
+
+@dataclass
+class Server:
+    """A served service whose videos are rendered section by section, as a test says."""
+
+    service: Service
+    renderer: Renderer
+    address: str
+    client: httpx2.Client
+    jobs: list[str] = field(default_factory=list)
+
+    def submit(self, *, container: str = "mp4", inputs: Any = None, **fields: Any) -> str:
+        request = {**SMALL, "duration_s": seconds(NUM_FRAMES), **fields}
+        if inputs is None:
+            picture = self.service.data.path / "start.png"
+            inputs = _input("image", picture if picture.exists() else write_picture(picture))
+        options = JobOptions(container=container)
+        job = self.service.submit(request, options=options, inputs=inputs)
+        self.jobs.append(job.id)
+        return job.id
+
+    def job(self, job_id: str) -> Job:
+        return self.service.store.get(job_id)
+
+    def video(self, job_id: str) -> Path:
+        return self.service.file_of(self.job(job_id), "video")
+
+    def get(self, job_id: str, name: str, **options: Any) -> httpx2.Response:
+        return self.client.get(f"/v1/videos/{job_id}/{name}", **options)
+
+    def render_section(self, job_id: str) -> None:
+        """Let a section be rendered, and wait until the store knows."""
+        done = self._num_done(job_id)
+        self.renderer.section.release()
+        wait(lambda: self._num_done(job_id) > done)
+
+    def finish(self, job_id: str) -> None:
+        """Let the rest be rendered, and wait for the end."""
+        self.renderer.section.release(20)
+        wait(lambda: self.job(job_id).has_ended)
+        wait(lambda: self.renderer.capacity == 1)
+        while self.renderer.section.acquire(blocking=False):
+            pass
+        assert self.job(job_id).state == "completed", self.job(job_id).error
+
+    def _num_done(self, job_id: str) -> int:
+        return sum(event.kind == "SectionDone" for event in self.service.store.events(job_id))
+
+
+def wait(is_so: Any, timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@contextmanager
+def served(folder: Path, components: Components, **config: Any) -> Iterator[Server]:
+    """A server on a port of its own, in a thread."""
+    renderer = Renderer(components)
+    service = Service(
+        ServiceConfig(data_dir=folder / "data", **config),
+        framepack.Settings(device="cpu", dtype="float32"),
+        executor=renderer,
+    )
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(service), log_level="warning", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        wait(lambda: server.started)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            with httpx2.Client(base_url=address, timeout=60) as client:
+                yield Server(service, renderer, address, client)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def server(components: Components, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("served"), components) as found:
+        yield found
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """A media playlist as a player reads it."""
+
+    text: str
+
+    @property
+    def is_over(self) -> bool:
+        return self.text.endswith("#EXT-X-ENDLIST\n")
+
+    @property
+    def init(self) -> str:
+        found = re.search(r'#EXT-X-MAP:URI="(.+)"', self.text)
+        assert found is not None
+        return found[1]
+
+    @property
+    def parts(self) -> list[str]:
+        return [line for line in self.text.splitlines() if line and line[0] != "#"]
+
+    @property
+    def durations_s(self) -> list[float]:
+        return [float(value) for value in re.findall(r"#EXTINF:([\d.]+),", self.text)]
+
+    def value(self, tag: str) -> str:
+        found = re.search(rf"#EXT-X-{tag}:(.+)", self.text)
+        assert found is not None
+        return found[1]
+
+
+def playlist_of(server: Server, job_id: str, name: str = "playlist") -> Playlist:
+    response = server.get(job_id, f"stream/{name}.m3u8")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/vnd.apple.mpegurl"
+    return Playlist(response.text)
+
+
+def played(server: Server, job_id: str, playlist: Playlist) -> bytes:
+    """What a player that follows the playlist gets, as one file."""
+    names = [playlist.init, *playlist.parts]
+    responses = [server.get(job_id, f"stream/{name}") for name in names]
+    assert all(response.status_code == 200 for response in responses)
+    return b"".join(response.content for response in responses)
+
+
+def decoded(data: bytes, folder: Path) -> tuple[Frames, list[Fraction]]:
+    path = folder / "received.mp4"
+    path.write_bytes(data)
+    times, frames = zip(*read_timed_frames(path), strict=True)
+    return np.stack(frames), list(times)
+
+
+def at_24(num_frames: int) -> list[Fraction]:
+    return [Fraction(index, 24) for index in range(num_frames)]
+
+
+def test_a_forward_video_is_watched_from_its_first_section_on(
+    server: Server, tmp_path: Path
+) -> None:
+    job_id = server.submit(variant="forward-only")
+    received = io.BytesIO()
+
+    def watch() -> None:
+        url = f"{server.address}/v1/videos/{job_id}/stream"
+        with httpx2.stream("GET", url, timeout=60) as response:
+            assert response.headers["content-type"] == "video/mp4"
+            for data in response.iter_bytes():
+                received.write(data)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before = playlist_of(server, job_id)
+    assert not before.parts
+    assert not before.is_over
+
+    moments: list[tuple[Playlist, bytes, bytes]] = []
+    for section in range(NUM_SECTIONS):
+        server.render_section(job_id)
+        playlist = playlist_of(server, job_id)
+        data = played(server, job_id, playlist)
+        wait(partial(_has, received, len(data)))  # the file grows as the playlist does
+        moments.append((playlist, data, received.getvalue()))
+        assert playlist.is_over == (section == NUM_SECTIONS - 1)
+    server.finish(job_id)
+    watcher.join(30)
+    assert not watcher.is_alive()
+
+    whole = frames_of(server.video(job_id))
+    assert len(whole) == NUM_FRAMES
+    for playlist, *files in moments:
+        num_frames = round(sum(playlist.durations_s) * 24)
+        for data in files:
+            frames, times = decoded(data, tmp_path)
+            np.testing.assert_array_equal(frames, whole[:num_frames])
+            assert times == at_24(num_frames)
+    frames, times = decoded(received.getvalue(), tmp_path)
+    np.testing.assert_array_equal(frames, whole)
+    assert times == at_24(NUM_FRAMES)
+
+
+def _has(received: io.BytesIO, size: int) -> bool:
+    return received.tell() >= size
+
+
+def test_a_forward_playlist_only_grows_at_its_end(server: Server) -> None:
+    job_id = server.submit(variant="forward-only")
+    texts = [playlist_of(server, job_id).text]
+    for _ in range(NUM_SECTIONS):
+        server.render_section(job_id)
+        texts.append(playlist_of(server, job_id).text)
+    server.finish(job_id)
+    texts.append(playlist_of(server, job_id).text)
+    lists = [Playlist(text) for text in texts]
+    assert {found.value("PLAYLIST-TYPE") for found in lists} == {"EVENT"}
+    assert len({found.value("TARGETDURATION") for found in lists}) == 1
+    assert len({found.value("MEDIA-SEQUENCE") for found in lists}) == 1
+    for before, after in pairwise(texts[1:]):  # the first has no part yet
+        assert after.startswith(before.removesuffix("#EXT-X-ENDLIST\n"))
+    assert [len(found.parts) for found in lists] == [0, 1, 2, 3, 4, 4]
+    target = int(lists[0].value("TARGETDURATION"))
+    assert all(duration <= target for found in lists for duration in found.durations_s)
+
+
+def test_a_bi_directional_video_is_watched_while_it_grows_toward_its_start(
+    server: Server, tmp_path: Path
+) -> None:
+    job_id = server.submit()
+    early = server.get(job_id, "stream")
+    assert early.status_code == 404
+    assert early.json()["error"]["code"] == "not_found"
+
+    moments, tags, revisions, numbers = [], [], [], []
+    server.render_section(job_id)  # all of its frames can still change
+    assert not playlist_of(server, job_id).parts
+    for _ in range(NUM_SECTIONS - 1):
+        server.render_section(job_id)
+        response = server.get(job_id, "stream/playlist.m3u8")
+        playlist = Playlist(response.text)
+        tags.append(response.headers["etag"])
+        revisions.append(int(response.headers["framepack-revision"]))
+        numbers.append(int(playlist.value("MEDIA-SEQUENCE")))
+        unchanged = server.get(job_id, "stream/playlist.m3u8", headers={"If-None-Match": tags[-1]})
+        assert unchanged.status_code == 304
+        assert playlist.is_over  # each revision is whole
+        assert playlist.value("PLAYLIST-TYPE") == "VOD"
+        file = server.get(job_id, "stream")
+        assert int(file.headers["content-length"]) == len(file.content)
+        moments.append((playlist, played(server, job_id, playlist), file.content))
+    server.finish(job_id)
+
+    assert revisions == [1, 2, 3]
+    assert numbers == [2, 1, 0]  # a part keeps its number
+    assert len(set(tags)) == 3
+    whole = frames_of(server.video(job_id))
+    for revision, (playlist, *files) in enumerate(moments, start=1):
+        assert playlist.parts[-revision:] == moments[-1][0].parts[-revision:]
+        num_frames = round(sum(playlist.durations_s) * 24)
+        for data in files:
+            frames, times = decoded(data, tmp_path)
+            np.testing.assert_array_equal(frames, whole[-num_frames:])
+            assert times == at_24(num_frames)
+        again = server.get(job_id, "stream/playlist.m3u8", params={"revision": revision})
+        assert Playlist(again.text).parts == playlist.parts
+    assert num_frames == NUM_FRAMES
+    assert server.get(job_id, "stream/run.m3u8", params={"revision": 9}).status_code == 404
+
+
+def test_parts_of_a_growing_video_have_their_times_in_the_whole(server: Server) -> None:
+    """So a page can put them where they belong, and nothing it shows moves."""
+    job_id = server.submit()
+    server.finish(job_id)
+    first = 0
+    playlist = playlist_of(server, job_id)
+    for name, duration in zip(playlist.parts, playlist.durations_s, strict=True):
+        data = server.get(job_id, f"stream/{name}").content
+        place = data.index(b"tfdt") + 8
+        ticks = int.from_bytes(data[place : place + 8])
+        assert ticks == first * 42  # 1008 ticks a second: 42 for one of 24 frames
+        first += round(duration * 24)
+    assert first == NUM_FRAMES
+
+
+def test_a_run_that_waits_in_lossless_files_is_encoded_to_be_watched(
+    server: Server, tmp_path: Path
+) -> None:
+    job_id = server.submit(
+        variant="forward-only", interpolate=2, fps=48, duration_s=(2 * NUM_FRAMES - 4) / 48
+    )
+    server.render_section(job_id)
+    server.render_section(job_id)
+
+    master = server.get(job_id, "stream/playlist.m3u8").text
+    assert "#EXT-X-STREAM-INF" in master
+    assert master.endswith("\nrun.m3u8\n")
+    playlist = playlist_of(server, job_id, "run")
+    frames, times = decoded(played(server, job_id, playlist), tmp_path)
+
+    run = server.service.data.job(job_id).run / "segments"
+    rendered = np.concatenate([frames_of(path) for path in sorted(run.glob("*.mkv"))])
+    assert frames.shape == rendered.shape
+    assert times == at_24(len(rendered))
+    error = np.mean((frames.astype(float) - rendered) ** 2)
+    assert 10 * np.log10(255**2 / error) > 30
+
+    server.finish(job_id)
+    final = playlist_of(server, job_id)  # now the finished video, with every frame it has
+    assert final.is_over
+    data = played(server, job_id, final)
+    np.testing.assert_array_equal(decoded(data, tmp_path)[0], frames_of(server.video(job_id)))
+    assert server.get(job_id, "stream").content == server.video(job_id).read_bytes()
+    assert playlist_of(server, job_id, "run").parts[:2] == playlist.parts  # for who began with it
+
+
+def test_a_finished_video_of_another_codec_is_encoded_to_be_watched(
+    server: Server, tmp_path: Path
+) -> None:
+    job_id = server.submit(codec="libx265", container="mkv")
+    server.finish(job_id)
+    final = probe(server.video(job_id))
+    assert final.codec == "hevc"
+    whole = frames_of(server.video(job_id))
+    playlist = playlist_of(server, job_id)
+    for data in (played(server, job_id, playlist), server.get(job_id, "stream").content):
+        frames, times = decoded(data, tmp_path)
+        assert probe(tmp_path / "received.mp4").codec == "h264"
+        assert frames.shape == whole.shape
+        assert times == at_24(len(whole))
+        error = np.mean((frames.astype(float) - whole) ** 2)
+        assert 10 * np.log10(255**2 / error) > 30
+
+
+def test_what_goes_on_from_a_video_begins_with_it(server: Server, tmp_path: Path) -> None:
+    first = server.submit(variant="forward-only", duration_s=seconds(SECTION_FRAMES))
+    server.finish(first)
+    video = server.video(first)
+    job_id = server.submit(
+        variant="forward-only", inputs=_input("extend", video), duration_s=seconds(24)
+    )
+    server.render_section(job_id)
+    playlist = playlist_of(server, job_id)
+    data = played(server, job_id, playlist)
+    server.finish(job_id)
+    whole = frames_of(server.video(job_id))
+    frames, times = decoded(data, tmp_path)
+    assert 0 < len(frames) < len(whole)
+    np.testing.assert_array_equal(frames, whole[: len(frames)])
+    assert times == at_24(len(frames))
+    data = played(server, job_id, playlist_of(server, job_id))
+    np.testing.assert_array_equal(decoded(data, tmp_path)[0], whole)
+
+
+def test_a_part_is_made_once_however_many_watch(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = server.submit(variant="forward-only")
+    server.render_section(job_id)
+    made: list[str] = []
+    real = live_files.write_piece
+
+    def counted(folder: Any, edition: Any, piece: Any, **options: Any) -> None:
+        made.append(piece.path.name)
+        time.sleep(0.3)
+        real(folder, edition, piece, **options)
+
+    monkeypatch.setattr("framepack.service.live.write_piece", counted)
+    (name,) = playlist_of(server, job_id).parts
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: server.get(job_id, f"stream/{name}").content, range(16)))
+    assert len(set(found)) == 1
+    assert server.get(job_id, f"stream/{name}").content == found[0]
+    assert len(made) == 1
+    server.finish(job_id)
+
+
+def test_a_cancelled_video_ends_with_what_there_is(server: Server, tmp_path: Path) -> None:
+    job_id = server.submit(variant="forward-only")
+    server.render_section(job_id)
+    assert not playlist_of(server, job_id).is_over
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(server.get, job_id, "stream")
+        server.service.store.cancel(job_id)
+        wait(lambda: server.job(job_id).state == "cancelled")
+        data = watched.result(30).content
+    playlist = playlist_of(server, job_id)
+    assert playlist.is_over
+    frames, _ = decoded(data, tmp_path)
+    assert len(frames) == round(sum(playlist.durations_s) * 24) > 0
+
+
+def test_files_go_with_the_job(server: Server) -> None:
+    job_id = server.submit()
+    server.finish(job_id)
+    playlist = playlist_of(server, job_id)
+    played(server, job_id, playlist)
+    folder = server.service.data.job(job_id)
+    assert len(list(folder.live.glob("*.m4s"))) == len(playlist.parts)
+    assert not list(folder.live.glob(".*"))  # no half files
+    server.service.delete(job_id)
+    assert not folder.path.exists()
+    for name in (playlist.init, playlist.parts[0], "playlist.m3u8", "run.m3u8"):
+        assert server.get(job_id, f"stream/{name}").status_code == 404
+    assert server.get(job_id, "preview").status_code == 404
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["part.m4s", "run-000000-00000000-0.m4s", "..%2frun.json", "%2e%2e%2f%2e%2e%2frun"]
+)
+def test_only_parts_are_served(server: Server, name: str) -> None:
+    if not server.jobs:
+        server.finish(server.submit())
+    job_id = next(id_ for id_ in server.jobs if server.service.data.job(id_).path.exists())
+    assert server.get(job_id, f"stream/{name}").status_code == 404
+
+
+def test_a_preview_moves_and_is_small(server: Server) -> None:
+    job_id = server.submit()
+    assert server.get(job_id, "preview").status_code == 404
+    server.render_section(job_id)
+    response = server.get(job_id, "preview")
+    assert response.headers["content-type"] == "image/webp"
+    assert len(response.content) <= 6000
+    with Image.open(io.BytesIO(response.content)) as picture:
+        assert picture.n_frames == SMALL["latent_window_size"]
+    again = server.get(job_id, "preview", headers={"If-None-Match": response.headers["etag"]})
+    assert again.status_code == 304
+    server.finish(job_id)
+
+
+def test_a_finished_video_has_a_spritesheet(server: Server) -> None:
+    job_id = server.submit()
+    assert server.get(job_id, "spritesheet.json").status_code == 409
+    server.finish(job_id)
+    values = server.get(job_id, "spritesheet.json").json()
+    assert (values["width"], values["height"]) == (64, 64)
+    assert len(values["times_s"]) == 9  # two seconds and a frame, four tiles for each
+    text = server.get(job_id, "spritesheet.vtt").text
+    assert text.startswith("WEBVTT\n\n00:00:00.000 --> ")
+    assert text.count("content?variant=spritesheet#xywh=") == 9
+    sheet = server.get(job_id, "content", params={"variant": "spritesheet"})
+    with Image.open(io.BytesIO(sheet.content)) as picture:
+        assert picture.size == (values["columns"] * 64, values["rows"] * 64)
+
+
+def test_a_signed_link_leads_to_every_part(components: Components, tmp_path: Path) -> None:
+    with served(tmp_path, components) as server:
+        _, key = server.service.keys.create("mine")
+        job_id = server.submit(variant="forward-only")
+        server.render_section(job_id)
+        path = f"/v1/videos/{job_id}/stream/playlist.m3u8"
+        assert server.client.get(path).status_code == 401
+        other = {"Authorization": f"Bearer {key}"}
+        assert server.client.get(path, headers=other).status_code == 404  # not the key's own
+        link = Links(load_secret(server.service.data.secret)).sign(path, lasts_s=60)
+        first = server.client.get(link)
+        assert first.status_code == 200
+        playlist = Playlist(first.text)
+        for name in (playlist.init, *playlist.parts):
+            assert "signature=" in name
+            assert server.get(job_id, f"stream/{name}").status_code == 200
+            assert server.get(job_id, f"stream/{name.partition('?')[0]}").status_code == 401
+        time.sleep(1.1)
+        assert server.client.get(link).text == first.text  # the same addresses at any time
+        server.finish(job_id)
+
+
+def test_streaming_imports_no_torch() -> None:
+    code = "import sys, framepack.service.http.live; print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert found.strip() == "False"
+
+
+def _input(name: str, path: Path) -> dict[str, Any]:
+    return {name: Input(path, name=path.name)}
