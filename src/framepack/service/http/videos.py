@@ -289,7 +289,7 @@ async def _from_video(
 ) -> JSONResponse:
     """A video made from a video: a job's, or one that is sent as ``video``."""
     service = _service(request)
-    if video_id is None and "video" not in body.values:
+    if video_id is None and body.values.get("video") in (None, ""):
         raise InvalidRequest("video is missing; send the file, or the id of a finished video")
     said = video_id or body.values.pop("video")
     source = job_of(said)

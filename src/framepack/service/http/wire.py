@@ -191,7 +191,7 @@ def _take_files(values: dict[str, Any], asked: Asked) -> None:
         values["image"] = values.pop(name)
         asked.said_as["image"] = name
     for name in FILES:
-        if name in values and values[name] != "":
+        if name in values:
             asked.files[name] = values.pop(name)
             if name != "audio":
                 asked.fields[name] = name
