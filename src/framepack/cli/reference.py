@@ -15,6 +15,7 @@ import typer
 from framepack.cli.main import app
 from framepack.domain.events import EVENTS
 from framepack.domain.settings import SHARED_VARIABLES, Settings
+from framepack.service.options import ServiceConfig
 
 __all__ = ["reference"]
 
@@ -27,6 +28,14 @@ What holds for every run on a machine comes from flags, then the environment, th
 the first that speaks wins. `framepack doctor` names the file.
 
 | in settings.toml | in the environment | |
+|---|---|---|"""
+_SERVICE = """\
+## Settings of the server
+
+The table `[service]` of `settings.toml`; `framepack serve` has options for the first three and for
+the key file.
+
+| in `[service]` | default | |
 |---|---|---|"""
 _EVENTS = """\
 ## Events
@@ -78,7 +87,7 @@ per line, the others one document.
 def reference() -> str:
     """The whole page, Markdown."""
     program = typer.main.get_command(app)
-    parts = [_HEAD, _settings(), _events(), _RECIPES]
+    parts = [_HEAD, _settings(), _service(), _events(), _RECIPES]
     for path, text in _pages(program, "framepack", None):
         parts.append(f"## {path}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
@@ -98,6 +107,21 @@ def _shared(name: str) -> str:
     if name in SHARED_VARIABLES:
         variables.append(f"`{SHARED_VARIABLES[name]}`")
     return ", ".join(variables)
+
+
+def _service() -> str:
+    """What the table ``[service]`` can say."""
+    rows = [
+        f"| `{name}` | {_default(field.default)} | {escape(field.description or '', quote=False)} |"
+        for name, field in ServiceConfig.model_fields.items()
+    ]
+    return "\n".join([_SERVICE, *rows, ""])
+
+
+def _default(value: object) -> str:
+    return (
+        "" if value in (None, ()) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    )
 
 
 def _events() -> str:

@@ -30,7 +30,7 @@ class JobOptions(BaseModel):
 class ServiceConfig(BaseModel):
     """Settings of a server: the table ``[service]`` of the settings file, then flags."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """Address to listen on; another than this machine's own needs an API key."""
