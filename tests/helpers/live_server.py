@@ -19,9 +19,9 @@ __all__ = ["a_video", "serving"]
 
 
 @contextmanager
-def serving(service: Service) -> Iterator[str]:
+def serving(service: Service, *, port: int = 0) -> Iterator[str]:
     """The address of a service that answers while the block runs."""
-    listener = bind("127.0.0.1", 0)
+    listener = bind("127.0.0.1", port)
     config = uvicorn.Config(
         create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=1
     )
@@ -36,6 +36,7 @@ def serving(service: Service) -> Iterator[str]:
     try:
         yield address_of(listener)
     finally:
+        service.changes.end()
         server.should_exit = True
         thread.join(30)
         listener.close()

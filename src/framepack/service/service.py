@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
-
 from framepack.decisions import decide_with_outputs
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.plan import Plan
@@ -75,9 +73,7 @@ class Service:
     ) -> None:
         self.config = config
         self.settings = settings
-        self.data = DataFolder(
-            (config.data_dir or user_data_path("framepack", appauthor=False)).absolute()
-        )
+        self.data = DataFolder.of(config.data_dir)
         self.data.make()
         self.changes = Changes()
         self.database = Database(self.data.database)

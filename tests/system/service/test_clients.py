@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.http_server import serving
+from tests.helpers.live_server import serving
 from tests.helpers.service import VIDEO, FakeExecutor, a_picture, new_service, until
 
 from framepack.cli.main import main

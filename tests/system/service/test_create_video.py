@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.http_server import serving
+from tests.helpers.live_server import serving
 from tests.helpers.service import VIDEO, FakeExecutor, a_picture, new_service
 
 PROGRAM = Path(__file__).parents[3] / "examples" / "create_video.py"
