@@ -2,17 +2,47 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from framepack.service.records import Job, JobError, NoSuchJob, Progress, State, WrongState
 
-__all__ = ["CANCELLED", "as_text", "job_of", "log", "must_be", "row_of"]
+__all__ = ["CANCELLED", "Stored", "as_text", "job_of", "log", "must_be", "row_of"]
 
 
 def as_text(value: Mapping[str, Any]) -> str:
     """A column of JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class Stored(Mapping[str, Any]):
+    """An object that is read from its JSON when it is first looked into.
+
+    The plan of a long video has a megabyte of sections, and who asks how far it is needs none.
+    """
+
+    __slots__ = ("_text", "_values")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._values: dict[str, Any] | None = None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._read()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return f"Stored({self._text[:60]!r})"
+
+    def _read(self) -> dict[str, Any]:
+        if self._values is None:
+            self._values = json.loads(self._text)
+        return self._values
 
 
 CANCELLED = as_text({"code": "cancelled", "message": "the job was cancelled"})
@@ -48,8 +78,9 @@ def must_be(connection: sqlite3.Connection, job_id: str, states: Sequence[State]
 def job_of(row: sqlite3.Row) -> Job:
     """The job that a row holds."""
     values = {name: row[name] for name in Job.__slots__ if name in row.keys()}  # noqa: SIM118
-    for name in ("request", "plan", "options", "output"):
+    for name in ("request", "options", "output"):
         values[name] = json.loads(row[name])
+    values["plan"] = Stored(row["plan"])
     values["progress"] = Progress(**json.loads(row["progress"]))
     values["error"] = JobError(**json.loads(row["error"])) if row["error"] else None
     return Job(**values)

@@ -146,7 +146,7 @@ class UploadList(BaseModel):
 
 def video_values(job: Job) -> dict[str, Any]:
     """A job as ``VideoObject`` has it."""
-    plan, error = job.plan, job.error
+    planned, error = _planned(job), job.error
     return {
         "id": job.id,
         "object": "video",
@@ -154,11 +154,11 @@ def video_values(job: Job) -> dict[str, Any]:
         "completed_at": _seconds(job.finished_at) if job.state == "completed" else None,
         "expires_at": _seconds(job.expires_at),
         "status": _STATUS[job.state],
-        "model": plan["model"],
-        "prompt": plan["request"]["prompt"],
+        "model": planned["model"],
+        "prompt": job.request.get("prompt", ""),
         "progress": _percent(job),
-        "seconds": f"{_duration_s(plan):g}",
-        "size": f"{plan['width']}x{plan['height']}",
+        "seconds": planned["seconds"],
+        "size": planned["size"],
         "remixed_from_video_id": job.parent,
         "error": None if error is None or not job.has_ended else asdict(error),
         "state": job.state,
@@ -166,14 +166,34 @@ def video_values(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "priority": job.priority,
         "attempts": job.attempts,
-        "seed": plan["seed"],
-        "variant": plan["variant"],
-        "fps": plan["fps"],
-        "num_frames": plan["num_frames"],
-        "notes": list(plan["notes"]),
+        "seed": planned["seed"],
+        "variant": planned["variant"],
+        "fps": planned["fps"],
+        "num_frames": planned["num_frames"],
+        "notes": planned["notes"],
         "request": _named(job.request),
         "output": dict(job.output),
     }
+
+
+def _planned(job: Job) -> dict[str, Any]:
+    """What a video object says of the plan, which never changes: read once, then remembered."""
+    known = _known.get(job.id)
+    if known is None:
+        plan = job.plan
+        known = {name: plan[name] for name in ("model", "seed", "variant", "fps", "num_frames")} | {
+            "seconds": f"{_duration_s(plan):g}",
+            "size": f"{plan['width']}x{plan['height']}",
+            "notes": list(plan["notes"]),
+        }
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[job.id] = known
+    return known
+
+
+_MOST_KNOWN = 2000
+_known: dict[str, dict[str, Any]] = {}
 
 
 def list_values(page: Page) -> dict[str, Any]:
