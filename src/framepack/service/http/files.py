@@ -30,6 +30,8 @@ async def file(request: Request, path: str, who: Who) -> Response:
 
     def work() -> Response:
         try:
+            if not request.scope["path"].endswith(f"/file={path}"):
+                raise Forbidden(path)  # a line break after the name, which routing takes away
             job_id, parts = split_name(path)
             service.store.get(job_id, owner=who.sees)
             found = output_path(service.data, job_id, parts)
