@@ -136,9 +136,9 @@ def decoder_name(init: bytes) -> str:
     return f"avc1.{profile.hex()}"
 
 
-def free_box() -> bytes:
-    """Eight bytes that say nothing: they may stand between any two boxes of a file."""
-    return _box(b"free")
+def free_box(size: int = 8) -> bytes:
+    """So many bytes, 8 or more, that say nothing: they may stand between any two boxes."""
+    return _box(b"free", bytes(size - 8))
 
 
 def spans_of(path: Path, fps: Fraction, *, least_s: float = 4.0) -> tuple[Span, ...]:

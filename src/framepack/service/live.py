@@ -33,6 +33,7 @@ _POLL_S = 0.1
 _QUIET_S = 15.0  # then something is sent, so that a proxy does not take the stream for dead
 _PAUSE_S = 0.2  # a job has news with every step
 _NUM_PREVIEWS = 64
+_BLOCK = 32 * 1024  # Chromium hands a file on in blocks of this size, and waits until one is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +106,28 @@ class Live:
             kind: of the edition.
         """
         yield FILE_TYPE
-        num_sent = 0
+        size, num_sent = len(FILE_TYPE), 0
         job = await run_in_threadpool(read_job)
         with changes.listening(job.id) as listener:
             while True:
                 job = await run_in_threadpool(read_job)
                 edition = await self.edition(job, kind=kind)
-                for part in edition.parts[num_sent:]:
-                    if num_sent == 0:
-                        yield movie_box(await self.init(job, edition))
+                new = edition.parts[num_sent:]
+                for part in new:
                     path = await self.part(job, edition, part)
-                    yield await run_in_threadpool(path.read_bytes)
-                    num_sent += 1
+                    data = await run_in_threadpool(path.read_bytes)
+                    if num_sent == 0:
+                        data = movie_box(await self.init(job, edition)) + data
+                    size, num_sent = size + len(data), num_sent + 1
+                    yield data
                 if edition.is_over:
                     return
+                if new:
+                    padding = free_box(_to_full_block(size))
+                    size += len(padding)
+                    yield padding
                 if not await listener.wait(_QUIET_S):
+                    size += len(free_box())
                     yield free_box()
                 await asyncio.sleep(_PAUSE_S)
 
@@ -238,3 +246,8 @@ class Live:
         finally:
             with self._lock:
                 del self._under_way[key]
+
+
+def _to_full_block(size: int) -> int:
+    """Bytes to add to so many, at least 8, so that the last block is full."""
+    return 8 + -(size + 8) % _BLOCK
