@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.decisions import decide_with_outputs, plan_of
-from framepack.domain.errors import FramePackError, InvalidRequest, RunInUse
+from framepack.domain.errors import FramePackError, InvalidRequest, RunInUse, as_bad_input
 from framepack.domain.events import Event, Finished, Planned, Statistics
 from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
@@ -188,15 +188,18 @@ def begin(
         asked = _of_components(asked, components)
     outputs.check(asked.codec, one_frame=asked.one_frame)
     decided, spec = decide_with_outputs(asked, settings, outputs.video, ask_torch=True)
-    if components is None:
-        locate_all(spec, settings)
+    folders = locate_all(spec, settings) if components is None else {}
     # What takes no torch, whose import takes seconds, is checked before this line.
+    from framepack.pipeline.component_files import check_widths
     from framepack.pipeline.enhance import enhance
     from framepack.pipeline.vae import check_vae
     from framepack.pipeline.workspace import Workspace
     from framepack.weights.ifnet_files import check_rife
     from framepack.weights.lora_request import check_loras
 
+    if folders:
+        with as_bad_input():
+            check_widths(folders)
     check_loras(decided.request.loras, spec, settings)
     check_vae(decided.request, spec, settings, components)
     check_rife(decided.request)

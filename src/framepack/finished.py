@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.domain.clips import ClipEdit
-from framepack.domain.errors import InvalidRequest
+from framepack.domain.errors import InvalidRequest, as_bad_input
 
 if TYPE_CHECKING:
     from framepack.media.clip_frames import Enlarger
@@ -148,7 +148,8 @@ def _enlarger(weights: Path, tile: int, device: str) -> "Enlarger":
     from framepack.weights.upscaler_files import load_upscaler
 
     chosen = choose_device(device)
-    network = load_upscaler(weights, device=chosen)
+    with as_bad_input():
+        network = load_upscaler(weights, device=chosen)
     return Enlarger(
         scale=network.scale,
         frames=partial(upscale_frames, network=network, tile=tile, device=chosen),

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +80,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "unknown codec": ([*PROMPT, "--codec", "h265"], "there is no video encoder 'h265'"),
     "unknown codec option": ([*PROMPT, "--codec-options", "crff:1"], "knows no option 'crff'"),
     "missing LoRA": ([*PROMPT, "--lora", "none.safetensors:0.5"], "LoRA none.safetensors"),
-    "LoRA too strong": ([*PROMPT, "--lora", "a.safetensors:11"], "loras (--lora)"),
+    "LoRA too strong": (
+        [*PROMPT, "--lora", "a.safetensors:11"],
+        "loras (--lora): weight is 11.0; it must be less than or equal to 10",
+    ),
     "more lines than sections": (
         [*PROMPT, "--duration", "1", "--section-prompts", "a\nb"],
         "there are 2 section lines but only 1 section in 1 s",
@@ -86,6 +91,18 @@ CASES: dict[str, tuple[list[str], str]] = {
     "missing section picture": (
         [*PROMPT, "--section-images", "0: none.png"],
         "picture none.png does not exist",
+    ),
+    "unknown field of a section": (
+        [*PROMPT, "--section-prompts", "sections.yaml"],
+        "section_prompts (--section-prompts): unknown field 'promt'",
+    ),
+    "missing enhanced prompts": (
+        [*PROMPT, "--enhanced-prompts", "none.yaml"],
+        "cannot read file of enhanced prompts none.yaml",
+    ),
+    "sway of one frame": (
+        [*PROMPT, "--one-frame", "--camera-motion", "0.5"],
+        "camera_motion (--camera-motion) means nothing",
     ),
     "missing section file": ([*PROMPT, "--section-prompts", "none.yaml"], "none.yaml"),
     "tiny picture": (["--image", "dot.png"], "picture dot.png"),
@@ -119,6 +136,11 @@ CASES: dict[str, tuple[list[str], str]] = {
 }
 
 
+def _one_black_frame() -> bytes:
+    """Raw frames as `generate --raw` writes them: 16x16 px."""
+    return save({"frames": np.zeros((1, 16, 16, 3), np.uint8)})
+
+
 def _run(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OUTPUTS_DIR": "outputs"}
     done = subprocess.run(
@@ -143,6 +165,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("this is no picture\n")
     Image.new("1", (20000, 10000)).save(folder / "huge.png")
     (folder / "recipe.toml").write_text('base = "tiny"\n[components]\nvae = "./nothing"\n')
+    (folder / "sections.yaml").write_text("0: {promt: it runs}\n")
+    (folder / "raw.safetensors").write_bytes(_one_black_frame())
     Image.new("RGB", (1, 1), "teal").save(folder / "dot.png")
     (folder / "folder").mkdir()
     (folder / "folder.mp4").mkdir()
@@ -198,6 +222,10 @@ def test_bad_arguments_of_the_other_commands(folder: Path) -> None:
         "missing video": (["inspect", "none.mp4"], "none.mp4 does not exist"),
         "no such model": (["models", "licence", "nope"], "unknown model 'nope'"),
         "no such download": (["models", "download", "nope"], "unknown model 'nope'"),
+        "no frame rate": (
+            ["encode", "raw.safetensors", "-o", "raw.mp4", "--fps", "0"],
+            "fps (--fps) is 0.0",
+        ),
         "recipe elsewhere": (["models", "recipe", "i2v", "-o", "r.txt"], ".toml is needed"),
     }
     # A run is opened with its tensors, so resume may import torch; here it must not come so far.

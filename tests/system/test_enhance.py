@@ -132,6 +132,22 @@ def test_what_was_written_can_be_edited(tmp_path: Path, components: Components) 
     assert document["plan"]["sections"][0]["prompt"] == "a dog jumps over a fence"
 
 
+def test_a_plan_shows_what_was_written_and_what_will_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tmp_path / "words.yaml"
+    words.write_text("she dances: The girl spins twice.\n")
+    asked = ["plan", "--duration", "1", "--enhance", "template", "--prompt", "she dances"]
+    assert main([*asked, "--enhanced-prompts", str(words)]) == 0
+    shown = capsys.readouterr()
+    assert "The girl spins twice." in shown.out
+    assert "expands" not in shown.err
+    assert main(asked) == 0
+    shown = capsys.readouterr()
+    assert "she dances" in shown.out
+    assert "`framepack generate` expands the prompts first (--enhance template)." in shown.err
+
+
 def test_the_template_needs_nothing(tmp_path: Path, components: Components) -> None:
     made = make_video(tmp_path, components, prompt="a dog runs.", enhance="template")
     assert made.plan.sections[0].prompt == "a dog runs, with clear and natural movements"

@@ -195,12 +195,13 @@ def test_weights_that_do_not_fit_are_refused_before_any_work(
     wrong = tmp_path / "wrong.pth"
     torch.save({"unet.weight": torch.zeros(2)}, wrong)
     for path, error in ((wrong, CheckpointError), (tmp_path / "none.pkl", InvalidRequest)):
-        with pytest.raises(error, match=str(path)):
+        with pytest.raises(error, match=str(path)) as caught:
             framepack.stream(
                 output=tmp_path / "out.mp4",
                 run_dir=tmp_path / "run",
                 **{**asked, "rife_weights": path},
             )
+        assert caught.value.exit_code == 2
     assert not (tmp_path / "run").exists()
 
 

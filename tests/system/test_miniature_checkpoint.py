@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.helpers.miniature import LATENT_CHANNELS, WIDTH, Miniature, write_miniature
 
+import framepack
 from framepack.domain.errors import CheckpointError, MissingWeights
 from framepack.domain.settings import Settings
 from framepack.models.autoencoder import encode_image
@@ -268,6 +269,39 @@ def test_components_of_different_models_are_refused(copy: Miniature, settings: S
     config.write_text(json.dumps(document | {"hidden_size": 4096}))
     with pytest.raises(CheckpointError, match=r"hidden_size 4096.*needs 32 \(text_embed_dim\)"):
         load_components(resolve_spec(str(copy.recipe)), settings)
+
+
+@pytest.mark.parametrize(
+    ("component", "other", "said"),
+    [
+        ("transformer", "vae", "is AutoencoderKLHunyuanVideo, but Transformer3DModel is needed"),
+        ("vae", "text_encoder", "is llama, but AutoencoderKLHunyuanVideo is needed"),
+        ("text_encoder", "text_encoder_2", "is clip_text_model, but Llama is needed"),
+        ("image_encoder", "text_encoder_2", "is clip_text_model, but SigLIP is needed"),
+    ],
+)
+def test_a_component_of_another_kind_is_named_before_a_run_is_made(
+    tmp_path: Path, component: str, other: str, said: str
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    source = (framepack.TINY / other).as_posix()
+    recipe.write_text(f'base = "tiny"\n[components]\n{component} = "{source}"\n')
+    with pytest.raises(CheckpointError, match=f"^{component} in .* {said}") as caught:
+        framepack.stream(
+            prompt="x", model=str(recipe), output=tmp_path / "x.mp4", run_dir=tmp_path / "run"
+        )
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_with_tokens_that_its_encoder_does_not_know_is_refused(
+    tmp_path: Path, settings: Settings
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    source = (framepack.TINY / "tokenizer_2").as_posix()
+    recipe.write_text(f'base = "tiny"\n[components]\ntokenizer = "{source}"\n')
+    with pytest.raises(CheckpointError, match=r"^tokenizer has \d+ tokens, but the encoder in"):
+        load_components(resolve_spec(str(recipe)), settings, preload=("tokenizer",))
 
 
 def test_an_encoder_with_a_missing_tensor_is_refused(copy: Miniature, settings: Settings) -> None:

@@ -90,7 +90,7 @@ def command(
         _refuse_beside_cv2(output, codec_options, pixel_format, audio)
         wanted["codec"] = None
     asked = GenerationRequest.parse(
-        fps=fps or raw.fps or _DEFAULT_FPS,
+        fps=fps if fps is not None else raw.fps or _DEFAULT_FPS,
         codec_options=codec_options,
         pixel_format=pixel_format,
         **wanted,

@@ -297,8 +297,12 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
     from framepack.media.section_files import read_section_file
 
     values = {name: value for name, value in fields.items() if value is not None}
-    for name in (SECTION_FIELDS | {"enhanced_prompts"}) & values.keys():
+    for name in SECTION_FIELDS & values.keys():
         values[name] = read_section_file(values[name])
+    if "enhanced_prompts" in values:
+        values["enhanced_prompts"] = read_section_file(
+            values["enhanced_prompts"], "file of enhanced prompts"
+        )
     return values
 
 

@@ -81,10 +81,23 @@ def command(
         if output is not None:
             outputs.check(request.codec, one_frame=request.one_frame)
         plan, _ = decide_with_outputs(request, settings, outputs.video, allow_empty=True)
+    plan = _as_enhanced(plan)
     if as_json:
         write_json(plan.to_dict(), indent=2)
     else:
         _print(plan, verbose=verbose, quiet=quiet)
+
+
+def _as_enhanced(plan: "Plan") -> "Plan":
+    """The plan with the longer texts that are known; a note where `generate` will ask for more."""
+    request = plan.request
+    texts = {text for section in plan.sections for text, _ in section.texts if text.strip()}
+    known = request.enhanced_prompts
+    longer = plan.with_texts(known)
+    if request.enhance == "off" or texts <= known.keys():
+        return longer
+    note = f"`framepack generate` expands the prompts first (--enhance {request.enhance})."
+    return longer.model_copy(update={"notes": (*longer.notes, note)})
 
 
 def plan_facts(plan: "Plan") -> dict[str, str]:

@@ -3,6 +3,8 @@
 # ruff: noqa: N818 - the names say what is wrong; an "Error" at the end would add nothing
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "CheckpointError",
@@ -14,6 +16,7 @@ __all__ = [
     "MissingWeights",
     "RunInUse",
     "WorkspaceError",
+    "as_bad_input",
     "is_disk_full",
     "is_out_of_memory",
 ]
@@ -60,6 +63,16 @@ class DiskFull(WorkspaceError):
 
 class HistoryTooShort(FramePackError):
     """A section was asked to see more latent frames than the history holds."""
+
+
+@contextmanager
+def as_bad_input() -> Iterator[None]:
+    """Let a weights file at fault count as bad input inside the block: the request names it."""
+    try:
+        yield
+    except CheckpointError as error:
+        error.exit_code = InvalidRequest.exit_code
+        raise
 
 
 def is_out_of_memory(error: BaseException) -> bool:

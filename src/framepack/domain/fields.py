@@ -71,10 +71,17 @@ def _explain_one(item: dict[str, Any], fields: Mapping[str, FieldInfo]) -> str:
     assert isinstance(extra, dict)
     cause = item.get("ctx", {}).get("error")
     if get_origin(fields[name].annotation) is tuple:
-        where = "".join(f"{part}: " for part in location[1:])
-        return f"{name} ({extra['option']}): {cause or where + item['msg']}"
+        return f"{name} ({extra['option']}): {cause or _explain_part(item, location[-1])}"
     found = _shorten(item["input"])
     return f"{name} ({extra['option']}) is {found}; it must be {extra['rule']}"
+
+
+def _explain_part(item: dict[str, Any], name: str) -> str:
+    """What is wrong with one value of several, or of an entry that has fields of its own."""
+    if item["type"] == "extra_forbidden":
+        return f"unknown field {name!r}"
+    reason = str(item["msg"]).replace("Input should", "it must")
+    return f"{name} is {_shorten(item['input'])}; {reason[:1].lower() + reason[1:]}"
 
 
 def _shorten(value: object) -> str:

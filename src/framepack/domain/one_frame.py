@@ -23,6 +23,7 @@ _OF_VIDEOS = (
     "section_seeds",
     "section_loras",
     "blend_sections",
+    "camera_motion",
     "reroll",
     "interpolate",
     "codec",

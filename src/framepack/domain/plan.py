@@ -5,8 +5,9 @@ frame count, and every section with its frame indices, in rendering order.
 """
 
 import secrets
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -121,6 +122,22 @@ class Plan(BaseModel):
             f"Target video: {target} frames in {number} {sections}; "
             f"exactly {self.num_frames} frames are written."
         )
+
+    def with_texts(self, texts: Mapping[str, str]) -> Self:
+        """The same plan with other texts in its sections.
+
+        Args:
+            texts: from each text that changes to the one that takes its place.
+        """
+        sections = tuple(
+            replace(
+                section,
+                prompt=texts.get(section.prompt, section.prompt),
+                mixture=tuple((texts.get(text, text), share) for text, share in section.mixture),
+            )
+            for section in self.sections
+        )
+        return self.model_copy(update={"sections": sections})
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-able values."""

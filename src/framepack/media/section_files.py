@@ -21,11 +21,12 @@ _YAML = (".yaml", ".yml")
 _SUFFIXES = (*_YAML, ".txt")
 
 
-def read_section_file(value: str) -> object:
+def read_section_file(value: str, what: str = "section file") -> object:
     """Return what a file holds if ``value`` names one, else ``value`` itself.
 
     Args:
         value: the path of a file, or text for sections.
+        what: what errors call the file.
 
     Raises:
         InvalidRequest: the file is missing, not UTF-8, or not YAML.
@@ -37,18 +38,16 @@ def read_section_file(value: str) -> object:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InvalidRequest(
-            f"cannot read section file {path}: {error.strerror or error}"
-        ) from error
+        raise InvalidRequest(f"cannot read {what} {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"section file {path} is not UTF-8 text ({error.reason})") from error
+        raise InvalidRequest(f"{what} {path} is not UTF-8 text ({error.reason})") from error
     if path.suffix.lower() not in _YAML:
         return text
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
-        raise InvalidRequest(f"section file {path} is not YAML: {where}") from error
+        raise InvalidRequest(f"{what} {path} is not YAML: {where}") from error
     return _with_pictures_beside(document, path.parent)
 
 

@@ -53,7 +53,8 @@ def wildcard_lines(folder: Path, name: str) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(
-            f"wildcard __{name}__ in the prompt needs a text file {shown(path)}: {error}"
+            f"wildcard __{name}__ in the prompt needs a text file {shown(path)}: "
+            f"{getattr(error, 'strerror', None) or error}"
         ) from error
     lines = (line.strip() for line in text.splitlines())
     found = tuple(line for line in lines if line and not line.startswith("#"))

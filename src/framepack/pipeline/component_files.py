@@ -23,7 +23,7 @@ from framepack.weights.checkpoint import (
 )
 from framepack.weights.locate import read_json
 
-__all__ = ["check_widths", "load_network", "load_processor"]
+__all__ = ["check_vocabulary", "check_widths", "load_network", "load_processor"]
 
 # Which width of the transformer's config each other component must agree with.
 _WIDTHS = {
@@ -31,6 +31,15 @@ _WIDTHS = {
     "text_encoder_2": ("hidden_size", "pooled_projection_dim"),
     "image_encoder": ("hidden_size", "image_proj_dim"),
     "vae": ("latent_channels", "in_channels"),
+}
+
+# What the names of the kinds of network have in common that a component can be.
+_KINDS = {
+    "transformer": "Transformer3DModel",
+    "vae": "AutoencoderKLHunyuanVideo",
+    "text_encoder": "Llama",
+    "text_encoder_2": "CLIP",
+    "image_encoder": "SigLIP",
 }
 
 
@@ -71,15 +80,43 @@ def load_processor(name: str, folder: Path) -> Any:
         raise CheckpointError(f"{name} in {folder} cannot be read: {error}") from error
 
 
+def check_vocabulary(name: str, tokenizer: Any, encoder: Path) -> None:
+    """Compare a tokenizer with the encoder that reads its tokens.
+
+    Args:
+        name: of the tokenizer among COMPONENTS.
+        tokenizer: it.
+        encoder: the encoder's folder.
+
+    Raises:
+        CheckpointError: it has tokens that the encoder does not know.
+    """
+    known = read_json(encoder / "config.json").get("vocab_size")
+    if isinstance(known, int) and len(tokenizer) > known:
+        raise CheckpointError(
+            f"{name} has {len(tokenizer)} tokens, but the encoder in {encoder} knows {known}; use "
+            "components of one model"
+        )
+
+
 def check_widths(folders: Mapping[str, Path]) -> None:
     """Compare the configs, so that mixed-up components are found before anything is loaded.
 
     Raises:
         CheckpointError: names two components that are not of one model.
     """
-    transformer = read_json(folders["transformer"] / "config.json")
+    configs = {name: read_json(folders[name] / "config.json") for name in _KINDS}
+    for name, config in configs.items():
+        # transformers and diffusers write what kind of network it is under these names.
+        kind = str(config.get("model_type") or config.get("_class_name") or _KINDS[name])
+        if _KINDS[name].lower() not in kind.lower():
+            raise CheckpointError(
+                f"{name} in {folders[name]} is {kind}, but {_KINDS[name]} is needed; name another "
+                "folder for it"
+            )
+    transformer = configs["transformer"]
     for name, (theirs, ours) in _WIDTHS.items():
-        found = read_json(folders[name] / "config.json").get(theirs)
+        found = configs[name].get(theirs)
         needed = transformer.get(ours)
         if found is None or needed is None or found == needed:
             continue

@@ -30,7 +30,12 @@ from framepack.models.autoencoder import LatentPreview, StreamingDecoder
 from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
 from framepack.models.spec import COMPONENTS, ModelSpec
 from framepack.models.transformer import FramePackTransformer3DModel
-from framepack.pipeline.component_files import check_widths, load_network, load_processor
+from framepack.pipeline.component_files import (
+    check_vocabulary,
+    check_widths,
+    load_network,
+    load_processor,
+)
 from framepack.pipeline.decoding_tile import decoding_tile
 from framepack.pipeline.device import (
     DeviceMemoryError,
@@ -62,6 +67,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "vae": ("vae",),
     "transformer": ("transformer",),
 }
+_READERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 # These alternate in every section: reading them from disk each time would be slow.
 _KEPT_ON_HOST = frozenset({"vae", "transformer"})
@@ -337,7 +343,10 @@ class Components:
     def _processor(self, name: str) -> Any:
         if name not in self._processors:
             self._progress(name)
-            self._processors[name] = load_processor(name, self.folders[name])
+            processor = load_processor(name, self.folders[name])
+            if name in _READERS:
+                check_vocabulary(name, processor, self.folders[_READERS[name]])
+            self._processors[name] = processor
         return self._processors[name]
 
     def _network(self, name: str, working_bytes: int = 0) -> Any:

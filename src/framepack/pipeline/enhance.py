@@ -7,14 +7,13 @@ written is part of the plan and of the video file, so a video is repeated withou
 """
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 from torch import nn
 
 from framepack.domain.errors import FramePackError
-from framepack.domain.plan import Plan, Section
+from framepack.domain.plan import Plan
 from framepack.domain.settings import Settings
 from framepack.pipeline.conditions import Pictures
 from framepack.pipeline.writers import (
@@ -60,20 +59,11 @@ def enhance(
     if not new:
         return plan
     notes = tuple(f"Enhanced: {text!r} became {longer!r}" for text, longer in new.items())
-    return plan.model_copy(
+    return plan.with_texts(new).model_copy(
         update={
             "request": request.model_copy(update={"enhanced_prompts": known}),
-            "sections": tuple(_rewritten(section, new) for section in plan.sections),
             "notes": (*plan.notes, *notes),
         }
-    )
-
-
-def _rewritten(section: Section, new: dict[str, str]) -> Section:
-    return replace(
-        section,
-        prompt=new.get(section.prompt, section.prompt),
-        mixture=tuple((new.get(text, text), share) for text, share in section.mixture),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from framepack.domain.errors import InvalidRequest
+from framepack.domain.errors import InvalidRequest, as_bad_input
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
 from framepack.models.spec import ModelSpec
@@ -92,7 +92,8 @@ def check_vae(
     if request.vae == "tiny":
         assert request.vae_weights is not None, "settled requests name their weights"
         check_vae_weights(request.vae_weights)
-        layout = read_tiny_vae_layout(request.vae_weights)
+        with as_bad_input():
+            layout = read_tiny_vae_layout(request.vae_weights)
         _check_fit(request.vae_weights, layout, _space(spec, settings, components))
     elif request.vae == "remote":
         RemoteVae(settings, _space(spec, settings, components)).check()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from framepack.domain.errors import CheckpointError, InvalidRequest
+from framepack.domain.errors import CheckpointError, InvalidRequest, as_bad_input
 from framepack.domain.request import GenerationRequest
 from framepack.models.ifnet import IFNet, infer_config
 from framepack.weights.checkpoint import compare_shapes, read_tensors, stored_shapes
@@ -31,7 +31,8 @@ def check_rife(request: GenerationRequest) -> None:
         CheckpointError: as :func:`load_ifnet`.
     """
     if request.uses_rife:
-        _checked_network(_existing(request))
+        with as_bad_input():
+            _checked_network(_existing(request))
 
 
 def rife_hashes(request: GenerationRequest) -> Mapping[str, str]:

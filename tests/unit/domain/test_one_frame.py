@@ -82,6 +82,7 @@ def test_the_resolved_request_gives_the_same_plan() -> None:
         ({"section_images": "0: a.png"}, "--section-images"),
         ({"section_seeds": "0: 4"}, "--section-seeds"),
         ({"blend_sections": 2}, "--blend-sections"),
+        ({"camera_motion": 0.5}, "--camera-motion"),
         ({"reroll": 2}, "--reroll"),
         ({"codec": "libx265"}, "--codec"),
         ({"crf": 20}, "--crf"),
