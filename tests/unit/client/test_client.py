@@ -1,6 +1,7 @@
 """What the clients send, and what they make of answers."""
 
 import asyncio
+import inspect
 import json
 import subprocess
 import sys
@@ -58,6 +59,14 @@ def test_importing_the_client_imports_neither_torch_nor_a_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(client: type[Any]) -> dict[str, list[str]]:
+        public = {name: value for name, value in vars(client).items() if name[0] != "_"}
+        return {name: list(inspect.signature(value).parameters) for name, value in public.items()}
+
+    assert methods(AsyncClient) == methods(Client)
 
 
 def test_create_sends_json_with_a_key_of_its_own() -> None:
