@@ -33,7 +33,6 @@ from framepack.service import live_files
 from framepack.service.app import create_app
 from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.inputs import Input
-from framepack.service.links import Links, load_secret
 from framepack.service.options import JobOptions, ServiceConfig
 from framepack.service.records import Job
 from framepack.service.service import Service
@@ -121,13 +120,15 @@ class Server:
     client: httpx2.Client
     jobs: list[str] = field(default_factory=list)
 
-    def submit(self, *, container: str = "mp4", inputs: Any = None, **fields: Any) -> str:
+    def submit(
+        self, *, container: str = "mp4", inputs: Any = None, owner: str = "", **fields: Any
+    ) -> str:
         request = {**SMALL, "duration_s": seconds(NUM_FRAMES), **fields}
         if inputs is None:
             picture = self.service.data.path / "start.png"
             inputs = _input("image", picture if picture.exists() else write_picture(picture))
         options = JobOptions(container=container)
-        job = self.service.submit(request, options=options, inputs=inputs)
+        job = self.service.submit(request, options=options, inputs=inputs, owner=owner)
         self.jobs.append(job.id)
         return job.id
 
@@ -543,26 +544,33 @@ def test_a_finished_video_has_a_spritesheet(server: Server) -> None:
         assert picture.size == (values["columns"] * 64, values["rows"] * 64)
 
 
-def test_a_signed_link_leads_to_every_part(components: Components, tmp_path: Path) -> None:
+def test_signed_links_lead_to_every_part(components: Components, tmp_path: Path) -> None:
     with served(tmp_path, components) as server:
-        _, key = server.service.keys.create("mine")
-        job_id = server.submit(variant="forward-only")
+        key, secret = server.service.keys.create("mine")
+        _, other = server.service.keys.create("another")
+        job_id = server.submit(variant="forward-only", owner=key.id)
         server.render_section(job_id)
-        path = f"/v1/videos/{job_id}/stream/playlist.m3u8"
-        assert server.client.get(path).status_code == 401
-        other = {"Authorization": f"Bearer {key}"}
-        assert server.client.get(path, headers=other).status_code == 404  # not the key's own
-        link = Links(load_secret(server.service.data.secret)).sign(path, lasts_s=60)
-        first = server.client.get(link)
+        url = f"/v1/videos/{job_id}/stream/links"
+        assert server.client.post(url).status_code == 401
+        assert server.client.post(url, headers=_bearer(other)).status_code == 404
+        links = server.client.post(url, headers=_bearer(secret)).json()
+        assert 0 < links["expires_at"] - time.time() <= 24 * 3600
+
+        first = server.client.get(links["playlist"])
         assert first.status_code == 200
         playlist = Playlist(first.text)
         for name in (playlist.init, *playlist.parts):
-            assert "signature=" in name
             assert server.get(job_id, f"stream/{name}").status_code == 200
             assert server.get(job_id, f"stream/{name.partition('?')[0]}").status_code == 401
         time.sleep(1.1)
-        assert server.client.get(link).text == first.text  # the same addresses at any time
+        assert server.client.get(links["playlist"]).text == first.text  # the same addresses
         server.finish(job_id)
+        assert server.client.get(links["stream"]).content == server.video(job_id).read_bytes()
+        assert server.get(job_id, "stream").status_code == 401
+
+
+def _bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
 
 
 def test_streaming_imports_no_torch() -> None:

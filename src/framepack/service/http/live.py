@@ -7,8 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -19,6 +21,7 @@ from framepack.service.editions import Edition, Kind, master_playlist, media_pla
 from framepack.service.http.content import PartialFile
 from framepack.service.http.errors import COMMON, RESPONSES
 from framepack.service.http.guard import Caller, caller
+from framepack.service.links import Links
 from framepack.service.live import Live
 from framepack.service.records import Job
 from framepack.service.service import Service
@@ -155,6 +158,29 @@ async def get_playlist(
     return _tagged(request, text.encode(), _PLAYLIST, edition.revision)
 
 
+class StreamLinks(BaseModel):
+    """Addresses that work without a key, for `<video>` elements and players."""
+
+    object: Literal["video.stream_links"] = "video.stream_links"
+    stream: str = Field(description="One growing file; path and query.")
+    playlist: str = Field(description="An HLS playlist, whose segments are signed as well.")
+    expires_at: int = Field(description="Unix time in seconds.")
+
+
+@router.post("/stream/links", summary="Have a video watched without a key")
+async def make_stream_links(request: Request, job: JobOfCaller) -> StreamLinks:
+    """Sign the addresses of the stream, for as long as the server's links last."""
+    service: Service = request.app.state.service
+    links: Links = request.app.state.links
+    base, lasts_s = f"/v1/videos/{job.id}/stream", service.config.link_hours * 3600
+    stream = links.sign(base, lasts_s=lasts_s)
+    return StreamLinks(
+        stream=stream,
+        playlist=links.sign(f"{base}/playlist.m3u8", lasts_s=lasts_s),
+        expires_at=int(dict(parse_qsl(stream.partition("?")[2]))["expires"]),
+    )
+
+
 @router.get(
     "/stream/{name}",
     response_class=Response,
@@ -253,12 +279,12 @@ def _signed(request: Request, job: Job) -> Callable[[str], str]:
     who: Caller = caller(request)
     if not who.is_link:
         return lambda name: name
-    links = request.app.state.links
+    links: Links = request.app.state.links
     # Half a second more: the end is cut to whole seconds, and addresses must stay what they are.
     lasts_s = int(request.query_params["expires"]) + 0.5 - time.time()
 
     def address(name: str) -> str:
-        link: str = links.sign(f"/v1/videos/{job.id}/stream/{name}", lasts_s=lasts_s)
+        link = links.sign(f"/v1/videos/{job.id}/stream/{name}", lasts_s=lasts_s)
         return f"{name}?{link.partition('?')[2]}"
 
     return address
