@@ -16,13 +16,17 @@ __all__ = ["asked_request", "new_output"]
 
 
 @contextmanager
-def asked_request(fields: Mapping[str, Any], source: str | None) -> Iterator[GenerationRequest]:
+def asked_request(
+    fields: Mapping[str, Any], source: str | None, output: str | None = None
+) -> Iterator[GenerationRequest]:
     """Check the options of a request one by one.
 
     Args:
         fields: values of the options, None where one was not given.
         source: a video whose request holds where no option says otherwise, or None. Its
             pictures are on the disk while the context is open.
+        output: the file to write, if it is named. Where a file of its kind cannot hold what the
+            source's encoder makes, the encoder is that kind's own.
 
     Raises:
         InvalidRequest: a wrong value, or a video that carries no request.
@@ -35,7 +39,24 @@ def asked_request(fields: Mapping[str, Any], source: str | None) -> Iterator[Gen
 
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
         base = inspect(source).restore(folder)
-        yield base.updated(**options)
+        yield base.updated(**{**_encoding_for(base, output, options), **options})
+
+
+def _encoding_for(
+    base: GenerationRequest, output: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of the source's encoding that are of no use to the output, as not given."""
+    from framepack.media.codecs import NO_VIDEO, goes_into
+    from framepack.media.outputs import output_suffixes
+
+    if "codec" in options:
+        return {"codec_options": "", "pixel_format": None}  # they are another encoder's
+    suffix = Path(output or "").suffix.lower()
+    if base.codec in (None, NO_VIDEO) or suffix not in output_suffixes(one_frame=False):
+        return {}
+    if goes_into(str(base.codec), suffix):
+        return {}
+    return {"codec": None, "codec_options": "", "pixel_format": None}
 
 
 def new_output(settings: Settings, *, one_frame: bool = False) -> Path:

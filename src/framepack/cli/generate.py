@@ -58,7 +58,7 @@ def command(
     from framepack.domain.settings import Settings
 
     settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
-    with asked_request(fields, source) as request:
+    with asked_request(fields, source, output) as request:
         target = Path(output or new_output(settings, one_frame=request.one_frame))
         directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
         return run(

@@ -77,7 +77,7 @@ def command(
         raw=raw,
         audio=audio,
     )
-    with asked_request(fields, source) as request:
+    with asked_request(fields, source, output) as request:
         if output is not None:
             outputs.check(request.codec, one_frame=request.one_frame)
         plan, _ = decide_with_outputs(request, settings, outputs.video, allow_empty=True)

@@ -4,6 +4,7 @@ An encoder that is listed may still fail: hardware encoders need their hardware 
 So encoders are tried by opening them, and options by what is left of them afterwards.
 """
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ __all__ = [
     "VideoFormat",
     "check_format",
     "choose_encoder",
+    "goes_into",
     "h264_format",
     "list_encoders",
     "parse_options",
@@ -189,6 +191,19 @@ def choose_encoder(name: str) -> tuple[str, str | None]:
     if not family or name == family[-1] or _works(name):
         return name, None
     return family[-1], f"Encoder {name} does not work on this machine: using {family[-1]}."
+
+
+def goes_into(encoder: str, suffix: str) -> bool:
+    """Whether a container takes the videos of an encoder.
+
+    Args:
+        encoder: one that ``list_encoders`` names.
+        suffix: of a file, such as ``.webm``; animated pictures take none.
+    """
+    if suffix not in CONTAINERS:
+        return False
+    with av.open(io.BytesIO(), "w", format=CONTAINERS[suffix]) as container:
+        return encoder in container.supported_codecs
 
 
 def list_encoders() -> list[EncoderInfo]:

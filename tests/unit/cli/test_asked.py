@@ -1,0 +1,54 @@
+"""What a command line asks for beside the request of a video."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepack.cli.asked import asked_request
+from framepack.domain.request import GenerationRequest
+from framepack.media.encode import write_video
+from framepack.media.outputs import format_of
+
+ENCODED = {"codec": "libx264", "codec_options": "tune:film", "pixel_format": "yuv444p"}
+NONE = (None, "", None)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A video that carries a request."""
+    path = tmp_path / "made.mp4"
+    asked = {"prompt": "a dog", "crf": 30, **ENCODED}
+    write_video(
+        [np.zeros((32, 32, 3), np.uint8)] * 2,
+        path,
+        width=32,
+        height=32,
+        fps=30,
+        video_format=format_of(GenerationRequest.parse(prompt="x")),
+        document={"program": "framepack", "request": asked},
+    )
+    return path
+
+
+def _encoding(video: Path, output: str | None, **fields: Any) -> tuple[str | None, ...]:
+    with asked_request(fields, str(video), output) as request:
+        assert (request.prompt, request.crf) == ("a dog", 30)
+        return request.codec, request.codec_options, request.pixel_format
+
+
+@pytest.mark.parametrize("output", [None, "again.mp4", "again.MKV", "folder/again.mov"])
+def test_a_video_made_again_is_encoded_alike(video: Path, output: str | None) -> None:
+    assert _encoding(video, output) == tuple(ENCODED.values())
+
+
+@pytest.mark.parametrize("output", ["again.webm", "again.gif", "again.webp"])
+def test_a_kind_of_file_that_takes_no_such_codec_has_its_own(video: Path, output: str) -> None:
+    assert _encoding(video, output) == NONE
+
+
+def test_another_codec_has_no_use_for_the_options_of_the_old_one(video: Path) -> None:
+    assert _encoding(video, "again.mp4", codec="libx265") == ("libx265", "", None)
+    own = {"codec": "libx265", "codec_options": "crf:20", "pixel_format": "yuv420p"}
+    assert _encoding(video, "again.mp4", **own) == tuple(own.values())
