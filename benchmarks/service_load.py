@@ -141,8 +141,9 @@ async def _under_load(
     lags: list[float] = []
     ends = time.monotonic() + asked.seconds
     async with asyncio.TaskGroup() as group:
-        for _ in range(asked.streams):
-            group.create_task(_follow(client, ids[0], ends, lags, load))
+        for number in range(asked.streams):
+            delay = number / asked.streams * _EVERY_S
+            group.create_task(_follow(client, ids[0], delay, ends, lags, load))
         for number in range(asked.pollers):
             # Every other one asks for the video that renders, as its owner would.
             video = ids[0] if number % 2 else ids[number % len(ids)]
@@ -180,9 +181,15 @@ async def _poll(
 
 
 async def _follow(
-    client: httpx2.AsyncClient, video: str, ends: float, lags: list[float], load: Load
+    client: httpx2.AsyncClient,
+    video: str,
+    delay: float,
+    ends: float,
+    lags: list[float],
+    load: Load,
 ) -> None:
     """Follow from now on; what happened before is not late."""
+    await asyncio.sleep(delay)
     began = time.time()
     async with client.stream("GET", f"/v1/videos/{video}/events") as answer:
         if answer.status_code != 200:

@@ -4,16 +4,17 @@ from typing import Any
 
 __all__ = ["CREATE", "EDIT", "EXTENSION", "MOVE", "PLAN", "REMIX", "VIDEO", "named"]
 
-_PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAF0lEQVR42mN4bGVHEmIY"
-    "1TCqYfhqAAC1QSoQwB7YxwAAAABJRU5ErkJggg=="
+_SQUARE = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR42mM8YaPBQApgYiARjGoY1TB0"
+    "NAAAyUUBTEzmkP4AAAAASUVORK5CYII="
 )
 
 CREATE: dict[str, Any] = {
     "text": {"prompt": "a red ball rolls to the right", "seconds": "2"},
     "picture": {
         "prompt": "the camera pans left",
-        "input_reference": {"image_url": _PIXEL},
+        "input_reference": {"image_url": _SQUARE},
         "model": "tiny",
         "size": "128x128",
         "seconds": "2",
