@@ -48,6 +48,8 @@ class ServiceConfig(BaseModel):
     """Jobs that may wait."""
     max_waiting_per_key: int | None = Field(None, ge=1)
     """Jobs of one key that may wait or run."""
+    max_megapixels: float = Field(64.0, gt=0)
+    """Largest picture, and largest frame of a video, that is read, millions of pixels."""
     max_duration_s: float = Field(600.0, gt=0)
     """Longest video that may be asked for, seconds."""
     max_prompt_chars: int = Field(20_000, ge=1)
@@ -70,3 +72,8 @@ class ServiceConfig(BaseModel):
     """A signed link works for so long."""
     stop_s: float = Field(30.0, ge=0)
     """How long a stopping server waits for the step at work."""
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest picture that is read."""
+        return int(self.max_megapixels * 10**6)

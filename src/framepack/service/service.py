@@ -18,6 +18,7 @@ from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
 from framepack.media.codecs import NO_VIDEO
 from framepack.models.parts import ModelSpec
+from framepack.service.allowed import check_ffmpeg
 from framepack.service.changes import Changes
 from framepack.service.database import Database
 from framepack.service.dispatcher import Dispatcher
@@ -31,6 +32,7 @@ from framepack.service.inputs import (
     named_files,
     store_inputs,
 )
+from framepack.service.intake import check_inputs
 from framepack.service.keys import KeyStore
 from framepack.service.leases import Leases
 from framepack.service.local_executor import LocalExecutor
@@ -257,9 +259,11 @@ class Service:
             try:
                 stored = store_inputs(files, inputs)
                 names = {path: files[word].name for word, path in stored.items()}
+                check_inputs(stored, max_pixels=self.config.max_pixels)
                 request = GenerationRequest.parse(**named_files(fields, stored))
                 request = served(request, self.settings)
                 check_limits(request, self.config)
+                check_ffmpeg(request)
                 _check_something_is_left(options, request)
                 options = _with_sound(_for_one_frame(options, request), stored)
                 video = folder / f"video.{options.container}"

@@ -71,6 +71,7 @@ def _submit(service: Service, sent: FramepackRequest, who: Caller) -> tuple[Job,
             made,
             service.settings,
             picture=shape.path if shape else None,
+            max_pixels=service.config.max_pixels,
             is_asked=bool(sent.system_prompt),
         )
         _drop_surplus_lines(service, made, files)

@@ -147,7 +147,7 @@ def translated(sent: FramepackRequest, settings: Settings) -> Translated:
 
 
 def fit_model(
-    made: Translated, settings: Settings, *, picture: Path | None, is_asked: bool
+    made: Translated, settings: Settings, *, picture: Path | None, max_pixels: int, is_asked: bool
 ) -> None:
     """Change what the model cannot do and nobody asked for in so many words.
 
@@ -155,6 +155,7 @@ def fit_model(
         made: is changed.
         settings: of this machine.
         picture: the start picture, whose shape the video takes, or else the end picture.
+        max_pixels: of that picture.
         is_asked: the system prompt is the sender's own.
     """
     names = ("model", "variant")
@@ -163,7 +164,8 @@ def fit_model(
     if not spec.prompt_template.takes_system and not is_asked:
         made.fields["system_prompt"] = "official"
     asked = made.fields["resolution"]
-    fitting = _fitting(asked, image_size(picture) if picture else (1, 1), spec.geometry)
+    shape = image_size(picture, max_pixels=max_pixels) if picture else (1, 1)
+    fitting = _fitting(asked, shape, spec.geometry)
     if fitting is not None and fitting != asked:
         made.fields["resolution"] = fitting
         made.notes.append(f"resolution: {fitting} instead of {asked}, the most of model {spec.key}")
