@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framepack.domain.errors import FramePackError
 
@@ -84,8 +85,9 @@ def listen(
     Raises:
         FramePackError: the service could not be started.
     """
+    watched = _Watched(app)
     config = uvicorn.Config(
-        app,
+        watched,
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -98,9 +100,43 @@ def listen(
     try:
         server.run(sockets=[listener])
     except SystemExit as error:
+        if watched.refusal is not None:
+            raise watched.refusal from error
         raise FramePackError("the server could not be started; its log says why") from error
     finally:
         listener.close()
+
+
+class _Watched:
+    """An application that remembers why it would not start, when that is meant for people."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.refusal: FramePackError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        failures: list[Message] = []
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failures.append(message)  # its text is a traceback
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except FramePackError as error:
+            self.refusal = error
+            failures = [{"type": "lifespan.startup.failed"}]
+            raise
+        finally:
+            for message in failures:
+                await send(message)
 
 
 class _Server(uvicorn.Server):
