@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx2
 import numpy as np
 import pytest
@@ -298,6 +299,28 @@ def test_a_forward_video_is_watched_from_its_first_section_on(
     frames, times = decoded(received.getvalue(), tmp_path)
     np.testing.assert_array_equal(frames, whole)
     assert times == at_24(NUM_FRAMES)
+
+
+def test_the_hls_reader_of_ffmpeg_follows_to_the_end(server: Server) -> None:
+    job_id = server.submit(variant="forward-only")
+    server.render_section(job_id)
+    server.render_section(job_id)
+    url = f"{server.address}/v1/videos/{job_id}/stream/playlist.m3u8"
+    times: list[Fraction] = []
+
+    def watch() -> None:
+        with av.open(url, options={"live_start_index": "0"}) as container:
+            stream = container.streams.video[0]
+            times.extend(frame.pts * stream.time_base for frame in container.decode(stream))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    server.finish(job_id)
+    watcher.join(60)
+    assert not watcher.is_alive()
+    assert [time - times[0] for time in times] == pytest.approx(
+        [index / 24 for index in range(NUM_FRAMES)], abs=1e-3
+    )
 
 
 def _has(received: io.BytesIO, size: int) -> bool:
