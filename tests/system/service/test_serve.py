@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.helpers.runs import write_picture
 from tests.helpers.service import until
@@ -134,10 +135,13 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(tmp_path: Path) -> None
         with Client(url) as client:
             video = client.create("pan", model="tiny", resolution=64, duration_s=20, seed=1)
             until(lambda: client.get(video.id).progress.step >= 1, 120)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        assert workers
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(5) in (0, 130)
+        assert psutil.wait_procs(workers, 20)[1] == [], "no worker is left behind"
     with _serving(tmp_path) as (_, url), Client(url) as client:
         assert client.get(video.id).state in ("queued", "running")
 
@@ -170,6 +174,15 @@ def test_a_server_that_others_reach_needs_a_key(tmp_path: Path) -> None:
         unhealthy = _framepack("doctor", "--server", url, cwd=tmp_path)
         assert unhealthy.returncode == 1
         assert "!!  access" in unhealthy.stdout
+
+
+def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
+    with _serving(tmp_path):
+        second = _framepack("serve", "--port", "0", "--data-dir", "data", cwd=tmp_path)
+    assert second.returncode == 1
+    assert second.stdout == ""
+    assert "Traceback" not in second.stderr
+    assert second.stderr.splitlines()[-1].startswith("Error: another server uses the data folder")
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
