@@ -60,7 +60,7 @@ class JsonFormatter(logging.Formatter):
             line["request"] = request
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)  # ASCII: some readers end lines at U+2028
 
 
 def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> None:
