@@ -1,14 +1,18 @@
 """The unmodified ``openai`` client against a server on a socket; a fake makes the videos."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import openai
 import pytest
 from tests.helpers.live_server import a_video, serving
 from tests.helpers.service import FakeExecutor, a_picture, data_url, new_service
 
+from framepack.domain.settings import Settings
 from framepack.media.video import probe
+from framepack.service.options import ServiceConfig
 from framepack.service.service import Service
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
@@ -159,3 +163,29 @@ def test_a_cancelled_video_is_failed_with_a_code(tmp_path: Path) -> None:
     assert ended.status == "failed"
     assert ended.error is not None
     assert ended.error.code == "cancelled"
+
+
+def test_a_video_is_really_made_by_the_worker(tmp_path: Path) -> None:
+    service = Service(ServiceConfig(data_dir=tmp_path / "service"), Settings.load(device="cpu"))
+    with (
+        serving(service) as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="unused") as client,
+    ):
+        video = client.videos.create_and_poll(
+            prompt="a red ball",
+            model="tiny",
+            seconds="1",  # type: ignore[arg-type]
+            size="64x64",  # type: ignore[arg-type]
+            extra_body={"num_inference_steps": 2, "seed": 7},
+            poll_interval_ms=200,
+        )
+        assert video.status == "completed", video.error
+        client.videos.download_content(video.id).write_to_file(tmp_path / "made.mp4")
+        events = httpx2.get(f"{address}/v1/videos/{video.id}/events").text
+    info = probe(tmp_path / "made.mp4")
+    assert (info.width, info.height, info.num_frames) == (64, 64, 30)
+    kinds = re.findall(r"^event: (\w+)$", events, re.MULTILINE)
+    assert kinds[:2] == ["Queued", "Started"]
+    assert kinds.count("StepDone") == 2
+    assert kinds[-1] == "Completed"
+    assert str(tmp_path) not in events
