@@ -3,6 +3,7 @@
 # ruff: noqa: N818 - the names say what is wrong; an "Error" at the end would add nothing
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -85,10 +86,14 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that it came from, means that a disk or a quota is full."""
     cause: BaseException | None = error
     while cause is not None:
-        # safetensors gives the system's words alone.
-        if isinstance(cause, DiskFull) or "No space left" in str(cause):
-            return True
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        number = cause.errno if isinstance(cause, OSError) else _number_in(str(cause))
+        if isinstance(cause, DiskFull) or number in _FULL:
             return True
         cause = cause.__cause__
     return False
+
+
+def _number_in(text: str) -> int | None:
+    """The system's number of an error of which safetensors gives the words alone."""
+    found = re.search(r"os error (\d+)", text)
+    return int(found[1]) if found else None
