@@ -65,11 +65,12 @@ def test_commands_are_listed_in_the_order_of_need(capsys: pytest.CaptureFixture[
     main([])
     listed = capsys.readouterr().out.split("Commands:")[1]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    making, finished = (
+    making, finished, serving = (
         "generate plan resume redo extend",
         "inspect clip upscale drift encode codecs",
+        "serve keys submit follow jobs cancel",
     )
-    assert names == f"{making} {finished} models lora train eval doctor".split()
+    assert names == f"{making} {finished} {serving} models lora train eval doctor".split()
 
 
 def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
