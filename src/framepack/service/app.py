@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,13 +9,26 @@ from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
 
 import framepack
-from framepack.service.http import catalogue, content, errors, guard, sse, uploads, videos
+from framepack.service.http import (
+    catalogue,
+    content,
+    docs,
+    errors,
+    files,
+    guard,
+    health,
+    live,
+    sdapi,
+    sse,
+    uploads,
+    videos,
+)
 from framepack.service.http.schemas import request_schemas
 from framepack.service.service import Service
 
 __all__ = ["create_app"]
 
-_ROUTERS = ("live", "sdapi", "files", "health")
+_ROUTERS = (sse, videos, content, uploads, catalogue, live, sdapi, files, health, docs)
 _TEXT = """
 Videos from pictures and sentences. The routes under `/v1/videos` are OpenAI's Videos API with
 more: any client of it works here. Send `Authorization: Bearer KEY` where the server wants a key.
@@ -45,15 +56,14 @@ def create_app(service: Service) -> FastAPI:
         version=framepack.__version__,
         description=_TEXT,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        redoc_url=None,
     )
     app.state.service = service
     errors.install(app)
     guard.install(app, service)
-    for module in (sse, videos, content, uploads, catalogue):
+    for module in _ROUTERS:
         app.include_router(module.router)
-    for name in _ROUTERS:
-        if find_spec(f"framepack.service.http.{name}") is not None:
-            app.include_router(import_module(f"framepack.service.http.{name}").router)
     _describe(app)
     return app
 

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from framepack.models.parts import ModelSpec
 from framepack.models.spec import PRESETS
+from framepack.service.http import examples
 from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.records import NoSuchJob
@@ -97,7 +98,7 @@ def _service(request: Request) -> Service:
 @router.get(
     "/models",
     tags=["Catalogue"],
-    responses={200: {"model": ModelList, "description": "Models."}},
+    responses=examples.answer(ModelList, "Models.", examples.MODELS),
 )
 def list_models(request: Request, _: Who) -> JSONResponse:
     """List the models, and whether their weights are here."""
@@ -108,7 +109,7 @@ def list_models(request: Request, _: Who) -> JSONResponse:
 @router.get(
     "/models/{model_id}",
     tags=["Catalogue"],
-    responses={200: {"model": ModelObject, "description": "A model."}},
+    responses=examples.answer(ModelObject, "A model.", examples.MODEL),
 )
 def get_model(request: Request, _: Who, model_id: str) -> JSONResponse:
     """Say what a model is."""
@@ -120,7 +121,7 @@ def get_model(request: Request, _: Who, model_id: str) -> JSONResponse:
 @router.get(
     "/loras",
     tags=["Catalogue"],
-    responses={200: {"model": LoraList, "description": "LoRAs."}},
+    responses=examples.answer(LoraList, "LoRAs.", examples.LORAS),
 )
 def list_loras(request: Request, _: Who) -> JSONResponse:
     """List the LoRAs that requests can name."""
@@ -131,7 +132,7 @@ def list_loras(request: Request, _: Who) -> JSONResponse:
     return JSONResponse({"object": "list", "data": data})
 
 
-_STYLES: dict[int | str, dict[str, Any]] = {200: {"model": StyleList, "description": "Styles."}}
+_STYLES = examples.answer(StyleList, "Styles.", examples.STYLES)
 
 
 @router.get("/presets", tags=["Catalogue"], responses=_STYLES)
@@ -144,7 +145,7 @@ def list_styles(request: Request, _: Who) -> JSONResponse:
 @router.get(
     "/queue",
     tags=["Queue"],
-    responses={200: {"model": QueueObject, "description": "The queue."}},
+    responses=examples.answer(QueueObject, "The queue.", examples.QUEUE),
 )
 def get_queue(request: Request, who: Who) -> JSONResponse:
     """Say what waits, in the order of its turn."""
@@ -154,7 +155,7 @@ def get_queue(request: Request, who: Who) -> JSONResponse:
 @router.post(
     "/queue/pause",
     tags=["Queue"],
-    responses={200: {"model": QueueObject, "description": "The queue, paused."}},
+    responses=examples.answer(QueueObject, "The queue, paused.", examples.QUEUE),
 )
 def pause_queue(request: Request, who: Who) -> JSONResponse:
     """Begin no more videos; those that are being made go on."""
@@ -164,7 +165,7 @@ def pause_queue(request: Request, who: Who) -> JSONResponse:
 @router.post(
     "/queue/resume",
     tags=["Queue"],
-    responses={200: {"model": QueueObject, "description": "The queue, not paused."}},
+    responses=examples.answer(QueueObject, "The queue, not paused.", examples.QUEUE),
 )
 def resume_queue(request: Request, who: Who) -> JSONResponse:
     """Begin videos again."""

@@ -2,7 +2,29 @@
 
 from typing import Any
 
-__all__ = ["CREATE", "EDIT", "EXTENSION", "MOVE", "PLAN", "REMIX", "VIDEO", "named"]
+from pydantic import BaseModel
+
+__all__ = [
+    "CREATE",
+    "EDIT",
+    "EXTENSION",
+    "LORAS",
+    "MODEL",
+    "MODELS",
+    "MOVE",
+    "PLAN",
+    "PLANNED",
+    "QUEUE",
+    "REMIX",
+    "STYLES",
+    "UPLOAD",
+    "UPLOADS",
+    "VIDEO",
+    "VIDEOS",
+    "answer",
+    "gone",
+    "named",
+]
 
 _SQUARE = (
     "data:image/png;base64,"
@@ -81,6 +103,84 @@ VIDEO: dict[str, Any] = {
     "request": {"prompt": "a red ball rolls to the right", "duration_s": 2.0, "seed": 7},
     "output": {},
 }
+
+
+VIDEOS: dict[str, Any] = {
+    "object": "list",
+    "data": [VIDEO],
+    "first_id": VIDEO["id"],
+    "last_id": VIDEO["id"],
+    "has_more": False,
+}
+PLANNED: dict[str, Any] = {
+    "object": "video.plan",
+    "model": "tiny",
+    "variant": "forward-only",
+    "size": "128x128",
+    "seconds": "2",
+    "fps": 30.0,
+    "num_frames": 60,
+    "num_sections": 2,
+    "seed": 7,
+    "notes": [],
+    "plan": {"plan_version": 1, "sections": [{"index": 0}, {"index": 1}]},
+}
+MODEL: dict[str, Any] = {
+    "id": "tiny",
+    "object": "model",
+    "created": 0,
+    "owned_by": "framepack",
+    "title": "embedded tiny model, runs on any CPU, no download",
+    "variants": ["bi-directional", "forward-only"],
+    "weights_present": True,
+    "licence": None,
+    "min_size": 64,
+    "max_size": 192,
+    "defaults": {"resolution": 128, "num_inference_steps": 10},
+}
+MODELS: dict[str, Any] = {"object": "list", "data": [MODEL]}
+LORAS: dict[str, Any] = {
+    "object": "list",
+    "data": [{"id": "felt", "object": "lora", "filename": "felt.safetensors", "bytes": 19200344}],
+}
+STYLES: dict[str, Any] = {
+    "object": "list",
+    "data": [
+        {
+            "id": "noir",
+            "object": "style",
+            "prompt": "{prompt}, black and white",
+            "negative_prompt": "",
+            "values": {"steps": 30},
+        }
+    ],
+}
+QUEUE: dict[str, Any] = {
+    "object": "queue",
+    "paused": False,
+    "counts": {"running": 1, "queued": 1, "completed": 12},
+    "waiting": ["video_0123456789abcdef01234568"],
+}
+UPLOAD: dict[str, Any] = {
+    "id": "upload_0123456789abcdef01234567",
+    "object": "upload",
+    "filename": "photo.jpg",
+    "bytes": 482133,
+    "created_at": 1795000000,
+    "expires_at": 1795086400,
+}
+UPLOADS: dict[str, Any] = {"object": "list", "data": [UPLOAD]}
+
+
+def answer(model: type[BaseModel], text: str, example: dict[str, Any]) -> dict[int | str, Any]:
+    """``responses`` of a route that answers with such an object."""
+    content = {"application/json": {"example": example}}
+    return {200: {"model": model, "description": text, "content": content}}
+
+
+def gone(kind: str, name: str) -> dict[str, Any]:
+    """What is said of something that was deleted."""
+    return {"id": name, "object": f"{kind}.deleted", "deleted": True}
 
 
 def named(examples: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from framepack.domain.errors import InvalidRequest
+from framepack.service.http import examples
 from framepack.service.http.body import NeededBody
 from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
@@ -35,24 +36,9 @@ _FORM = {
         },
     }
 }
-_UPLOAD = {
-    200: {
-        "model": UploadObject,
-        "description": "The upload; a request names it by its id.",
-        "content": {
-            "application/json": {
-                "example": {
-                    "id": "upload_0123456789abcdef01234567",
-                    "object": "upload",
-                    "filename": "photo.jpg",
-                    "bytes": 482133,
-                    "created_at": 1795000000,
-                    "expires_at": 1795086400,
-                }
-            }
-        },
-    }
-}
+_UPLOAD = examples.answer(
+    UploadObject, "The upload; a request names it by its id.", examples.UPLOAD
+)
 
 
 def _service(request: Request) -> Service:
@@ -60,7 +46,7 @@ def _service(request: Request) -> Service:
     return service
 
 
-@router.post("", responses=_UPLOAD, openapi_extra=_FORM)  # type: ignore[arg-type]
+@router.post("", responses=_UPLOAD, openapi_extra=_FORM)
 async def create_upload(request: Request, who: Who, body: NeededBody) -> JSONResponse:
     """Send a picture, a video or a sound once, to use it in any number of requests."""
     service = _service(request)
@@ -81,20 +67,25 @@ async def create_upload(request: Request, who: Who, body: NeededBody) -> JSONRes
     return await run_in_threadpool(work)
 
 
-@router.get("", responses={200: {"model": UploadList, "description": "The newest first."}})
+@router.get("", responses=examples.answer(UploadList, "The newest first.", examples.UPLOADS))
 def list_uploads(request: Request, who: Who) -> JSONResponse:
     """List what was sent and has not expired."""
     uploads = _service(request).uploads.list(sees=who.sees)
     return JSONResponse({"object": "list", "data": [upload_values(each) for each in uploads]})
 
 
-@router.get("/{upload_id}", responses=_UPLOAD)  # type: ignore[arg-type]
+@router.get("/{upload_id}", responses=_UPLOAD)
 def get_upload(request: Request, who: Who, upload_id: str) -> JSONResponse:
     """Say what was sent."""
     return JSONResponse(upload_values(_service(request).uploads.get(upload_id, sees=who.sees)))
 
 
-@router.delete("/{upload_id}", responses={200: {"model": Deleted, "description": "It is gone."}})
+@router.delete(
+    "/{upload_id}",
+    responses=examples.answer(
+        Deleted, "It is gone.", examples.gone("upload", examples.UPLOAD["id"])
+    ),
+)
 def delete_upload(request: Request, who: Who, upload_id: str) -> JSONResponse:
     """Remove what was sent; videos that use it keep it."""
     _service(request).uploads.delete(upload_id, sees=who.sees)

@@ -46,13 +46,7 @@ IdempotencyKey = Annotated[
         description="The same key with the same request is the same video.",
     ),
 ]
-_VIDEO: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": VideoObject,
-        "description": "The video, finished or not.",
-        "content": {"application/json": {"example": examples.VIDEO}},
-    }
-}
+_VIDEO = examples.answer(VideoObject, "The video, finished or not.", examples.VIDEO)
 
 
 class Move(BaseModel):
@@ -122,7 +116,7 @@ async def create_video(
 
 @router.post(
     "/plan",
-    responses={200: {"model": PlanObject, "description": "What would be made."}},
+    responses=examples.answer(PlanObject, "What would be made.", examples.PLANNED),
     openapi_extra=request_body(examples.PLAN),
 )
 async def plan_video(request: Request, who: Who, body: NeededBody) -> JSONResponse:
@@ -160,7 +154,7 @@ async def edit_any(
     return await _from_video(request, who, body, "video", idempotency_key)
 
 
-@router.get("", responses={200: {"model": VideoList, "description": "A page of videos."}})
+@router.get("", responses=examples.answer(VideoList, "A page of videos.", examples.VIDEOS))
 def list_videos(
     request: Request,
     who: Who,
@@ -181,7 +175,10 @@ def get_video(request: Request, who: Who, video_id: str) -> JSONResponse:
     return _answer(_service(request).store.get(video_id, owner=who.sees))
 
 
-@router.delete("/{video_id}", responses={200: {"model": Deleted, "description": "It is gone."}})
+@router.delete(
+    "/{video_id}",
+    responses=examples.answer(Deleted, "It is gone.", examples.gone("video", examples.VIDEO["id"])),
+)
 def delete_video(request: Request, who: Who, video_id: str) -> JSONResponse:
     """Forget a video and remove its files. One that is being made must be cancelled first."""
     _service(request).delete(video_id, sees=who.sees)
@@ -212,7 +209,15 @@ def retry_video(request: Request, who: Who, video_id: str) -> JSONResponse:
     return _asked_of(request, who, video_id, _service(request).store.retry)
 
 
-@router.post("/{video_id}/move", responses=_VIDEO)
+@router.post(
+    "/{video_id}/move",
+    responses=_VIDEO,
+    openapi_extra={
+        "requestBody": {
+            "content": {"application/json": {"examples": examples.named(examples.MOVE)}}
+        }
+    },
+)
 def move_video(request: Request, who: Who, video_id: str, move: Move) -> JSONResponse:
     """Change the turn of a waiting video."""
     store = _service(request).store
