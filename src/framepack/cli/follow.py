@@ -16,7 +16,7 @@ from framepack.domain.errors import FramePackError
 from framepack.domain.events import EVENTS, Event, Finished
 
 if TYPE_CHECKING:
-    from framepack.client import Client, VideoEvent
+    from framepack.client import Client, Video, VideoEvent
 
 __all__ = ["Fetched", "check_target", "command", "follow"]
 
@@ -94,6 +94,7 @@ def follow(
             if video.state != "completed":
                 raise VideoNotMade(video)
             if output is not None:
+                _check_suffix(video, output)
                 path = client.download(video_id, output)
                 if not as_json:
                     write(str(path))
@@ -104,6 +105,17 @@ def follow(
             )
             return CANCELLED
     return 0
+
+
+def _check_suffix(video: "Video", output: str) -> None:
+    """A file's name must not promise another format than it has."""
+    made = Path(str(dict(video.raw.get("output") or {}).get("video") or "")).suffix
+    asked = Path(output).suffix.lower()
+    if made and asked and made != asked:
+        raise FramePackError(
+            f"{video.id} is a {made} file, but {output} names another kind; fetch it with: "
+            f"framepack follow {video.id} -o {Path(output).with_suffix(made)}"
+        )
 
 
 def _show(display: Display, event: "VideoEvent") -> None:

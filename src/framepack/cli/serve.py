@@ -76,7 +76,7 @@ def command(
     models_dir: ModelsDir = None,
     quiet: Quiet = False,
 ) -> int:
-    """Make videos for others: an HTTP server with a queue that survives everything.
+    """Make videos for others over HTTP, one after the other, from a queue that is kept.
 
     Prints its address when it listens. Ctrl-C and SIGTERM let the step at work end; the next start
     goes on from there. A second Ctrl-C stops at once, which loses no job either.
@@ -124,7 +124,7 @@ def _serve(config: "ServiceConfig", settings: "Settings", *, quiet: bool) -> int
     from framepack.service.service import Service
 
     service = Service(config, settings)
-    check_bind(config.host, service.keys)
+    check_bind(config.host, service.keys, config.hosts)
     listener = bind(config.host, config.port)
     configure_logs(level=logging.WARNING if quiet else logging.INFO)
 

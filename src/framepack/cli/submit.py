@@ -65,7 +65,7 @@ def command(
         extras["container"] = Path(output).suffix[1:].lower()
     follows = watch or output is not None
     with connect(url, key_file) as client:
-        with asked_request(fields, source) as request:
+        with asked_request(fields, source, output) as request:
             request.require_subject()
             values = request.model_dump(mode="json", exclude_unset=True)
             video = client.create(**values, **extras, priority=priority or None)

@@ -196,6 +196,10 @@ def test_commands_submit_list_follow_and_cancel(
     assert [events[0]["event"], events[-1]["event"]] == ["Queued", "Completed"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
+    assert main(["follow", video_id, "-q", "-o", str(tmp_path / "out.webm")]) == 1
+    assert f"{tmp_path / 'out.mp4'}" in capsys.readouterr().err
+    assert not (tmp_path / "out.webm").exists()
+
     assert main(["jobs"]) == 0
     heading, newest, _ = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["id", "state", "done"]
