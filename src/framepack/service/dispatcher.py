@@ -53,11 +53,12 @@ def retry_delay_s(attempts: int) -> float:
 
 @dataclass
 class _Running:
-    """A job that the executor has."""
+    """A job that the executor has, and the sections that its log has."""
 
     job: Job
     fallback: int
     tracker: Tracker
+    sections: set[int]
     seen: Message | None = None
     told_to_stop: bool = False
 
@@ -133,8 +134,12 @@ class Dispatcher:
                 f"another server uses the data folder {self._data.path}; stop it, or name another "
                 "folder"
             ) from error
-        for job_id in self._leases.release_all():
-            logger.info("%s goes on after a server that ended", job_id)
+        try:
+            for job_id in self._leases.release_all():
+                logger.info("%s goes on after a server that ended", job_id)
+        except FramePackError:
+            self._lock.release()
+            raise
         self._times.offset = self._clock() - self._monotonic()
 
     def stop(self, timeout_s: float) -> None:
@@ -185,13 +190,21 @@ class Dispatcher:
             if running.seen is not message:  # else the database refused it a moment ago
                 running.tracker.add(message.event)
                 running.seen = message
-            values = {name: value for name, value in message.event.items() if name != "event"}
-            kind, progress = str(message.event["event"]), running.tracker.progress
-            self._leases.record(running.job.id, message.lease, kind, values, progress)
+            self._record(running, message)
         elif isinstance(message, TaskEnded):
             with suppress(NoSuchJob):  # another server had it, and somebody deleted it there
                 self._end(running, message)
             del self._running[message.lease]
+
+    def _record(self, running: _Running, message: TaskEvent) -> None:
+        """Log an event; a section once, however often a worker says or renders it."""
+        values = dict(message.event)
+        kind = str(values.pop("event"))
+        if kind == "SectionDone" and values["render_index"] in running.sections:
+            return
+        self._leases.record(running.job.id, message.lease, kind, values, running.tracker.progress)
+        if kind == "SectionDone":
+            running.sections.add(values["render_index"])
 
     def _end(self, running: _Running, end: TaskEnded) -> None:
         job = self._store.get(running.job.id)
@@ -218,13 +231,13 @@ class Dispatcher:
                 logger.warning(
                     "%s: memory ran out; next: %s", job.id, FALLBACKS[fallback + 1].title
                 )
-                self._leases.release(job.id, lease, error)
+                self._leases.release(job.id, lease, error, counts=False)
             else:
                 self._leases.fail(job.id, lease, _given_up(error))
-        elif error.code in FOR_GOOD or attempts - fallback >= job.max_attempts:
+        elif error.code in FOR_GOOD or attempts >= job.max_attempts:
             self._leases.fail(job.id, lease, error)
         else:
-            wait_s = retry_delay_s(attempts - fallback)
+            wait_s = retry_delay_s(attempts)
             logger.warning("%s: %s; again in %g s", job.id, error.message, wait_s)
             self._leases.release(job.id, lease, error, wait_s=wait_s)
 
@@ -272,10 +285,11 @@ class Dispatcher:
         if job is None:
             return False
         assert job.lease is not None, "claimed jobs have one"
-        fallback = self._leases.num_out_of_memory(job.id) if job.attempts else 0
+        fallback = self._leases.num_out_of_memory(job.id)
         folder = self._data.job(job.id)
         folder.make()
-        self._running[job.lease] = _Running(job, fallback, Tracker(job.progress))
+        sections = set(self._leases.sections_done(job.id))
+        self._running[job.lease] = _Running(job, fallback, Tracker(job.progress), sections)
         request = dict(job.request)
         if request.get("seed") is None and "seed" in job.plan:
             request["seed"] = job.plan["seed"]  # the same video however often it is begun anew

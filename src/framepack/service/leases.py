@@ -87,13 +87,17 @@ class Leases:
     def record(
         self, job_id: str, lease: str, kind: str, data: Mapping[str, Any], progress: Progress
     ) -> bool:
-        """Append what happened; False, and nothing is kept, if the lease is not the job's."""
+        """Append what happened; False, and nothing is kept, if the lease is not the job's.
+
+        A finished section means that trying helps: attempts are counted from there on.
+        """
         with self._database.transaction() as connection:
             if not _holds(connection, job_id, lease):
                 return False
             connection.execute(
-                "UPDATE jobs SET progress = ?, heartbeat_at = ? WHERE id = ?",
-                (as_text(asdict(progress)), self._clock(), job_id),
+                "UPDATE jobs SET progress = ?, heartbeat_at = ?, "
+                "attempts = iif(?, 0, attempts) WHERE id = ?",
+                (as_text(asdict(progress)), self._clock(), kind == "SectionDone", job_id),
             )
             log(connection, job_id, kind, data, self._clock())
         self._on_change(job_id)
@@ -141,7 +145,13 @@ class Leases:
         return self._end(job_id, lease, state, kind, {}, "error = ?", (error,))
 
     def release(
-        self, job_id: str, lease: str, error: JobError | None = None, *, wait_s: float = 0.0
+        self,
+        job_id: str,
+        lease: str,
+        error: JobError | None = None,
+        *,
+        wait_s: float = 0.0,
+        counts: bool = True,
     ) -> bool:
         """Put a job back that could not be finished now.
 
@@ -150,6 +160,7 @@ class Leases:
             lease: under which it was tried.
             error: what went wrong, which counts as an attempt; None for a shutdown, which does not.
             wait_s: seconds until it may be tried again.
+            counts: False for an error that does not count either: it is tried in another way.
 
         Returns:
             False, and nothing is changed, if the lease is not the job's.
@@ -163,7 +174,7 @@ class Leases:
             "Queued" if error is None else "Retried",
             {**told, "wait_s": wait_s} if told else {},
             "attempts = attempts + ?, available_at = ?",
-            (int(error is not None), now + wait_s),
+            (int(error is not None and counts), now + wait_s),
         )
 
     def release_all(self) -> tuple[str, ...]:
@@ -211,6 +222,16 @@ class Leases:
                 {"job": job_id},
             ).fetchone()
         return int(number)
+
+    def sections_done(self, job_id: str) -> frozenset[int]:
+        """Render indices of the sections that the job's log has."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT json_extract(data, '$.render_index') FROM events "
+                "WHERE job = ? AND kind = 'SectionDone'",
+                (job_id,),
+            ).fetchall()
+        return frozenset(int(row[0]) for row in rows)
 
     def _end(
         self,

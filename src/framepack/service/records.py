@@ -84,7 +84,7 @@ class Job:
         position: within a priority the lower go first.
         created_at, started_at, finished_at, expires_at: Unix time in seconds, or None.
         available_at: not before this time, after a failure.
-        attempts: how often it was begun and died or failed.
+        attempts: how often it died or failed since it last finished a section.
         max_attempts: then it fails for good.
         progress: how far it is.
         output: what it left: names in the job's folder by kind ("video", "thumbnail", "raw",

@@ -23,7 +23,7 @@ from framepack.domain.errors import (
     is_disk_full,
     is_out_of_memory,
 )
-from framepack.domain.events import Event, Finished, StageStarted
+from framepack.domain.events import Event, Finished, SectionDone, StageStarted
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
 from framepack.service.fallbacks import FALLBACKS, Fallback
@@ -140,10 +140,12 @@ class TaskRunner:
         is_stopped: Callable[[], bool],
     ) -> TaskEnd:
         events = self._begin(task, folder)
+        for done in _told_again(folder.run):
+            on_event(done.to_dict())
         try:
             for event in events:
                 stage = event.stage if isinstance(event, StageStarted) else None
-                if stage is not None:
+                if stage is not None or isinstance(event, SectionDone):
                     self.is_worth_waiting = stage in ("decode", "write")
                 on_event(event.to_dict())
                 if isinstance(event, Finished):
@@ -269,8 +271,10 @@ def _output_of(event: Finished, folder: JobFolder) -> dict[str, Any]:
 
 def _failed(error: Exception) -> TaskEnd:
     """The outcome of an error, with a code for programs."""
+    from framepack.pipeline.device import DeviceMemoryError
+
     message = str(error).strip() or type(error).__name__
-    if is_out_of_memory(error) or type(error).__name__ == "DeviceMemoryError":
+    if is_out_of_memory(error) or isinstance(error, DeviceMemoryError):
         first = message.splitlines()[0].split(". ")[0]
         return TaskEnd("failed", error=JobError("out_of_memory", first), leaves=True)
     if is_disk_full(error):
@@ -286,6 +290,35 @@ def _failed(error: Exception) -> TaskEnd:
         logger.error("a task failed", exc_info=error)
         message = f"{type(error).__name__}: {message}"
     return TaskEnd("failed", error=JobError("internal", message), leaves=True)
+
+
+def _told_again(run: Path) -> list[SectionDone]:
+    """Sections that are finished already: whoever heard of them may be gone.
+
+    Their own times are not known any more; each says the mean.
+    """
+    from framepack.pipeline.workspace import Workspace
+
+    workspace = Workspace.open(run)
+    with workspace:
+        state = workspace.load_state()
+    if state is None:
+        return []
+    names = {segment.name for segment in state.segments}
+    worked_s = sum(state.statistics.get("stage_s", {}).values())
+    return [
+        SectionDone(
+            elapsed_s=worked_s,
+            section=section.index,
+            render_index=section.render_index,
+            num_sections=workspace.plan.num_sections,
+            seconds=worked_s / state.num_done,
+            segment=str(workspace.segment_path(section.segment_name))
+            if section.segment_name in names
+            else None,
+        )
+        for section in workspace.plan.sections[: state.num_done]
+    ]
 
 
 def _remove_damaged(run: Path) -> bool:

@@ -46,7 +46,8 @@ class Worker:
     def __init__(self, say: Say, leave: Callable[[], object]) -> None:
         self._say = say
         self._leave = leave
-        self._inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        # Not Queue: a signal's handler must not wait for a lock that the same thread holds.
+        self._inbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         self._runner: TaskRunner | None = None
         self._stopped: set[str] = set()
         self._is_closing = False
@@ -82,13 +83,20 @@ class Worker:
         assert self._runner is not None, "settings come first"
         lease = str(task["lease"])
         self._say({"say": "started", "lease": lease})
-        end = self._runner.run(
+        runner = self._runner
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            self._say({"say": "event", "lease": lease, "event": event})
+            if event["event"] == "SectionDone":
+                self._say({"say": "facts", **runner.facts()})
+
+        end = runner.run(
             task,
-            on_event=lambda event: self._say({"say": "event", "lease": lease, "event": event}),
+            on_event=on_event,
             is_stopped=lambda: self._is_closing or lease in self._stopped,
         )
         self._stopped.discard(lease)
-        self._say({"say": "facts", **self._runner.facts()})
+        self._say({"say": "facts", **runner.facts()})
         self._say({"say": "ended", "lease": lease, **end.to_dict()})
         return end.leaves
 
@@ -141,6 +149,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server
     signal.signal(signal.SIGTERM, on_sigterm)
     threading.Thread(target=channel.listen, args=(worker,), daemon=True).start()
+    from framepack.pipeline.device import keep_freed_memory  # torch: takes seconds
+
+    keep_freed_memory()
     worker.work()
     # Not a return: the thread that reads would keep the interpreter from ending.
     sys.stderr.flush()
