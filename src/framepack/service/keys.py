@@ -6,7 +6,7 @@ import ipaddress
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,15 +238,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(host: str, keys: KeyStore) -> None:
+def check_bind(host: str, keys: KeyStore, names: Iterable[str] = ()) -> None:
     """Refuse to let others reach a server that asks nobody for a key.
 
+    Args:
+        host: address to listen on.
+        keys: of the server.
+        names: under which it is asked for besides, by way of a proxy.
+
     Raises:
-        InvalidRequest: the address is not this machine's own, and no key works.
+        InvalidRequest: the address or a name is not this machine's own, and no key works.
     """
-    if not is_loopback(host) and not keys.usable:
+    far = next((each for each in (host, *names) if not is_loopback(each)), None)
+    if far is not None and not keys.usable:
         raise InvalidRequest(
-            f"host {host or '(all)'} lets other machines in, and there is no API key; make one "
+            f"host {far or '(all)'} lets other machines in, and there is no API key; make one "
             "with `framepack keys create NAME`, name a file with --api-key-file, or listen on "
             "127.0.0.1"
         )

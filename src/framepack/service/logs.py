@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -11,11 +12,19 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["AuditLog", "JsonFormatter", "about_job", "about_request", "configure_logs"]
+__all__ = [
+    "AuditLog",
+    "JsonFormatter",
+    "about_job",
+    "about_request",
+    "configure_logs",
+    "job_in",
+]
 
 _job: ContextVar[str | None] = ContextVar("framepack_job", default=None)
 _request: ContextVar[str | None] = ContextVar("framepack_request", default=None)
 
+_JOB = re.compile(r"\bvideo_[0-9a-f]{24}\b")
 _AUDIT_BYTES = 10_000_000
 _AUDIT_FILES = 5
 
@@ -43,6 +52,12 @@ def _set(variable: ContextVar[str | None], value: str | None) -> Iterator[None]:
         variable.reset(token)
 
 
+def job_in(text: str) -> str | None:
+    """The id of a job in a text, such as the path of a request; None if there is none."""
+    found = _JOB.search(text)
+    return found[0] if found else None
+
+
 class JsonFormatter(logging.Formatter):
     """Lines with at, level, logger and message; job, request and error where there are any."""
 
@@ -54,7 +69,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if job := getattr(record, "job", None) or _job.get():
+        if job := _job.get() or job_in(line["message"]):
             line["job"] = job
         if request := _request.get():
             line["request"] = request

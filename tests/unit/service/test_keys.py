@@ -142,3 +142,13 @@ def test_other_machines_are_let_in_with_a_key_only(database: Database, host: str
     keys.revoke("phone")
     with pytest.raises(InvalidRequest, match="there is no API key"):
         check_bind(host, keys)
+
+
+def test_a_proxy_lets_others_in_as_an_address_does(database: Database) -> None:
+    keys = KeyStore(database)
+    check_bind("127.0.0.1", keys, ["localhost"])
+    with pytest.raises(InvalidRequest, match=r"host studio\.example lets other machines in"):
+        check_bind("127.0.0.1", keys, ["studio.example"])
+
+    keys.create("phone")
+    check_bind("127.0.0.1", keys, ["studio.example"])

@@ -95,3 +95,11 @@ def test_the_audit_is_rotated(tmp_path: Path) -> None:
     assert all(path.stat().st_size <= 1000 for path in files)
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
     assert json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[-1])["id"] == 199
+
+
+def test_a_job_that_a_message_names_is_its_job(stream: io.StringIO) -> None:
+    job = "video_0123456789abcdef01234567"
+    logging.getLogger("framepack.test").info("%s goes on", job)
+    logging.getLogger("framepack.test").info("video_1 is none")
+
+    assert [line.get("job") for line in lines(stream)] == [job, None]

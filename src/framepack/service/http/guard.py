@@ -19,7 +19,7 @@ from framepack.service.http.limits import Buckets
 from framepack.service.http.origins import Origins
 from framepack.service.keys import KeyStore
 from framepack.service.links import Links, load_secret
-from framepack.service.logs import AuditLog, about_request
+from framepack.service.logs import AuditLog, about_job, about_request, job_in
 from framepack.service.metrics import Metrics
 from framepack.service.options import ServiceConfig
 from framepack.service.service import Service
@@ -173,7 +173,7 @@ class Guard:
         exchange.extra = self._origins.answer_headers(exchange.headers.get("origin"))
         sending = _sender(exchange, send)
         try:
-            with about_request(exchange.id):
+            with about_request(exchange.id), about_job(job_in(scope["path"])):
                 refusal = self._refusal(exchange)
                 if refusal is None:
                     scope[CALLER] = exchange.caller
