@@ -145,6 +145,9 @@ def test_encode_gives_back_every_pixel(
     assert main(["encode", str(raw), "-o", str(video), *lossless, "-q"]) == 0
     assert np.array_equal(frames_of(video), wanted)
     assert float(framepack.inspect(video).info.fps) == pytest.approx(24, abs=0.01)
+    request = framepack.inspect(video).restore(tmp_path / "in")  # the raw frames carried it
+    again = framepack.generate(request, output=tmp_path / "again-2.mkv", components=components)
+    assert np.array_equal(frames_of(again.path), wanted)
     assert main(["encode", str(raw), "--frames", str(tmp_path / "p"), "-q"]) == 0
     pictures = sorted((tmp_path / "p").iterdir())
     assert np.array_equal(read_pictures(pictures), wanted)

@@ -52,9 +52,9 @@ def _encoding_for(
     if "codec" in options:
         return {"codec_options": "", "pixel_format": None}  # they are another encoder's
     suffix = Path(output or "").suffix.lower()
-    if base.codec in (None, NO_VIDEO) or suffix not in output_suffixes(one_frame=False):
+    if base.codec is None or suffix not in output_suffixes(one_frame=False):
         return {}
-    if goes_into(str(base.codec), suffix):
+    if base.codec != NO_VIDEO and goes_into(str(base.codec), suffix):
         return {}
     return {"codec": None, "codec_options": "", "pixel_format": None}
 

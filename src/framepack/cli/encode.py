@@ -123,9 +123,20 @@ def _encode(
             height=raw.height,
             fps=asked.fps,
             video_format=format_of(asked),
+            document=_document(raw, asked),
             audio=outputs.audio,
         )
         write(str(outputs.video))
+
+
+def _document(raw: "RawFrames", asked: "GenerationRequest") -> dict[str, Any] | None:
+    """What the raw frames say about themselves, with the encoding that they get."""
+    document = raw.document
+    if not isinstance(document.get("request"), dict):
+        return None
+    names = ("codec", "codec_options", "pixel_format")
+    encoding = {name: getattr(asked, name) for name in names}
+    return {**document, "request": {**document["request"], **encoding}}
 
 
 def _refuse_beside_cv2(

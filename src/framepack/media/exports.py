@@ -1,7 +1,8 @@
 """Frames in other forms than a video: numbered pictures, and raw frames in safetensors.
 
 The raw file holds one tensor ``frames``, uint8 [T, H, W, 3] RGB, and text metadata: format,
-frames, width, height, fps, codec, options, ext, interpolate. It is written and read frame by
+frames, width, height, fps, codec, options, ext, interpolate, and the document of a video file under
+comment. It is written and read frame by
 frame, so its size on the disk, not in memory, is the limit.
 
 Shape letters (docs/notation.md): T frames, H W size in pixels.
@@ -12,6 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from framepack.domain.errors import InvalidRequest
 from framepack.media.files import StrPath, atomic_file, check_readable, shown
+from framepack.media.metadata import parse_document
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -123,6 +126,11 @@ class RawFrames:
     width: int
     fps: float | None
     metadata: Mapping[str, str]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The request that made the frames, as video files carry it; empty if it is not there."""
+        return parse_document(self.metadata.get("comment", ""))
 
     def frames(self) -> Iterator[Frame]:
         """Read the frames one by one, each [H, W, 3] uint8 RGB."""

@@ -24,6 +24,7 @@ from framepack.media.stills import is_still, read_still_tags
 __all__ = [
     "attach_pictures",
     "dump_document",
+    "parse_document",
     "read_metadata",
     "read_pictures",
     "read_tags",
@@ -82,9 +83,17 @@ def read_metadata(path: StrPath) -> dict[str, Any]:
     try:
         beside = sidecar(path)
         text = beside.read_text(encoding="utf-8") if beside.is_file() else None
-        document = json.loads(text or read_tags(path).get("comment", ""))
+        return parse_document(text or read_tags(path).get("comment", ""))
+    except UnicodeDecodeError:
+        return {}  # somebody else's file
+
+
+def parse_document(comment: str) -> dict[str, Any]:
+    """The document that a comment holds; empty if it is somebody else's comment."""
+    try:
+        document = json.loads(comment)
     except (ValueError, RecursionError):
-        return {}  # somebody else's comment
+        return {}
     ours = isinstance(document, dict) and document.get("program") == "framepack"
     return document if ours else {}
 

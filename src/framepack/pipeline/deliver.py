@@ -18,6 +18,7 @@ from framepack.media.exports import write_pictures, write_raw_frames
 from framepack.media.files import check_output_writable
 from framepack.media.filters import check_filters, filter_frames
 from framepack.media.interpolate import interpolate_frames, num_interpolated
+from framepack.media.metadata import dump_document
 from framepack.media.outputs import output_suffixes
 from framepack.media.video import (
     attach_pictures,
@@ -53,7 +54,7 @@ def deliver(
         WorkspaceError: a segment is missing or damaged, or the disk is full.
     """
     made = _Made(workspace, workspace.in_play_order(state.segments), device)
-    _write_other_forms(made)
+    _write_other_forms(made, statistics)
     return _join(made, workspace.delivery.path, statistics)
 
 
@@ -195,7 +196,7 @@ def _join(made: _Made, output: Path, statistics: Statistics | None) -> int:
     return made.num_frames
 
 
-def _write_other_forms(made: _Made) -> None:
+def _write_other_forms(made: _Made, statistics: Statistics | None) -> None:
     """Write raw frames and numbered pictures, where they are wanted."""
     outputs, plan = made.workspace.delivery.outputs, made.workspace.plan
     if outputs.raw is not None:
@@ -206,6 +207,8 @@ def _write_other_forms(made: _Made) -> None:
             "ext": outputs.video.suffix.lstrip("."),
             "interpolate": plan.request.interpolate if plan.request.interpolate > 1 else 0,
         }
+        if made.workspace.delivery.embed:
+            metadata["comment"] = dump_document(video_document(made.workspace, statistics))
         width, height = made.size
         shape = (made.num_frames, height, width)
         write_raw_frames(made.frames(), outputs.raw, shape=shape, metadata=metadata)
