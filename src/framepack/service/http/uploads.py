@@ -14,6 +14,7 @@ from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import Deleted, UploadList, UploadObject, upload_values
 from framepack.service.http.received import received_file
+from framepack.service.intake import kinds_of
 from framepack.service.service import Service
 
 __all__ = ["router"]
@@ -61,6 +62,11 @@ async def create_upload(request: Request, who: Who, body: NeededBody) -> JSONRes
         with received_file(service, sent) as path:
             if path.stat().st_size == 0:
                 raise InvalidRequest("file is empty (0 bytes); give another one")
+            if not kinds_of(path):
+                raise InvalidRequest(
+                    "file is neither a picture nor a video nor a sound that is read here; send "
+                    "JPEG, PNG, MP4, WAV or another usual kind"
+                )
             upload = service.uploads.keep(path, name=sent.filename or "file", owner=who.owner)
         return JSONResponse(upload_values(upload))
 
