@@ -37,7 +37,7 @@ from framepack.service.keys import KeyStore
 from framepack.service.leases import Leases
 from framepack.service.local_executor import LocalExecutor
 from framepack.service.options import JobOptions, ServiceConfig
-from framepack.service.records import Job, NoSuchJob, WrongState
+from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
 from framepack.service.requests import check_limits, in_words, served
 from framepack.service.store import JobStore, new_job_id
 from framepack.service.uploads import Uploads
@@ -163,6 +163,10 @@ class Service:
                 fingerprint=fingerprint,
             )
             return job
+        except OSError as error:
+            raise StoreFull(
+                f"the request cannot be kept: {error.strerror}; free some space"
+            ) from error
         finally:
             if not is_kept:
                 folder.remove()

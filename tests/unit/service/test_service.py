@@ -1,5 +1,6 @@
 """What the service takes, refuses and keeps, whichever face asks."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from framepack.service.records import (
     NoSuchJob,
     QueueFull,
     QuotaExceeded,
+    StoreFull,
     WrongState,
 )
 from framepack.service.service import Service
@@ -267,3 +269,20 @@ def test_loras_are_those_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="it has felt"):
         service.submit({**SMALL, "loras": ["wool"]})
     service.database.close()
+
+
+def test_a_disk_that_is_full_is_told_apart(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr("os.link", full)
+    picture = a_picture(tmp_path / "a.png")
+    with pytest.raises(StoreFull, match="free some space"):
+        service.submit(SMALL, inputs={"image": Input(picture, "a.png")})
+    assert folders(service) == []
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StoreFull, match="No space left"):
+        service.submit(SMALL)

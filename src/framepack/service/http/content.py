@@ -86,6 +86,7 @@ class PartialFile(FileResponse):
         return "*" in known or self.headers["etag"] in known
 
 
+@router.head("/{video_id}/content", include_in_schema=False)
 @router.get(
     "/{video_id}/content",
     response_class=Response,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from framepack.domain.errors import FramePackError, InvalidRequest, MissingWeights
+from framepack.domain.errors import FramePackError, InvalidRequest, MissingWeights, is_disk_full
 from framepack.domain.request import GenerationRequest
 from framepack.service.records import (
     IdempotencyConflict,
@@ -135,12 +135,13 @@ def install(app: FastAPI) -> None:
 
 
 async def _of_ours(request: Request, error: FramePackError) -> Response:
-    found = next((value for kind, value in _KINDS.items() if isinstance(error, kind)), None)
+    kind = StoreFull if is_disk_full(error) else type(error)
+    found = next((value for known, value in _KINDS.items() if issubclass(kind, known)), None)
     if found is None:
         return await _of_bug(request, error)
-    status, kind, code = found
+    status, family, code = found
     text = str(error)
-    return error_response(status, text, kind=kind, code=code, param=_param(text))
+    return error_response(status, text, kind=family, code=code, param=_param(text))
 
 
 async def _of_parameters(_: Request, error: RequestValidationError) -> Response:

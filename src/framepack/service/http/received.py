@@ -55,7 +55,11 @@ def received_file(service: Service, upload: UploadFile) -> Iterator[Path]:
 
 @contextmanager
 def _folder(service: Service) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="request-", dir=service.data.uploads) as name:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="request-", dir=service.data.uploads)
+    except OSError as error:
+        raise StoreFull(f"a file cannot be kept: {error.strerror}; free some space") from error
+    with folder as name:
         yield Path(name)
 
 
