@@ -29,7 +29,7 @@ from framepack.service.http.sdnext import (
 )
 from framepack.service.inputs import Input
 from framepack.service.logs import about_job
-from framepack.service.records import ENDED, Job, Progress, State
+from framepack.service.records import Job, Progress, State
 from framepack.service.service import Service
 
 __all__ = ["router"]
@@ -39,6 +39,8 @@ router = APIRouter(prefix="/sdapi/v1", tags=["SD.Next"], responses=COMMON)
 Who = Annotated[Caller, Depends(caller)]
 
 _MOST_EVENTS = 10_000
+_MOST_JOBS = 300
+"""Of a history that names none."""
 _LOOK_S = 5.0
 _ERROR_STATUS = {"invalid_request": 422, "missing_weights": 422, "disk_full": 507}
 
@@ -59,7 +61,9 @@ async def framepack(request: Request, sent: FramepackRequest, who: Who) -> Respo
     with about_job(job.id):
         ended = await _end_of(request, service, job.id)
     if ended is None:
-        return Response(status_code=499)
+        return error_response(
+            503, f"the server stops; {job.id} goes on when it starts again, and history has it then"
+        )
     return _answer(service, ended, notes)
 
 
@@ -97,12 +101,14 @@ def _drop_surplus_lines(service: Service, made: Translated, files: Mapping[str, 
 
 
 async def _end_of(request: Request, service: Service, job_id: str) -> Job | None:
-    """The job when it has ended; None if nobody waits for it any more."""
+    """The job when it has ended; None if the server stops, or nobody waits for it any more."""
     with service.changes.listening(job_id) as listener:
         while True:
             job = await run_in_threadpool(service.store.get, job_id)
             if job.has_ended:
                 return job
+            if service.changes.is_over:
+                return None
             if not await listener.wait(_LOOK_S) and await request.is_disconnected():
                 return None
 
@@ -177,8 +183,13 @@ def _current(service: Service, who: Caller) -> Job | None:
         jobs = service.store.page(owner=owner, states=(state,), newest_first=False, limit=1).jobs
         if jobs:
             return jobs[0]
-    ended = service.store.page(owner=owner, states=ENDED, limit=50).jobs
-    return max(ended, key=lambda job: job.finished_at or 0.0, default=None)
+    with service.database.reading() as connection:
+        row = connection.execute(
+            "SELECT id FROM jobs WHERE finished_at IS NOT NULL AND IFNULL(?, owner) = owner "
+            "ORDER BY finished_at DESC LIMIT 1",
+            (owner,),
+        ).fetchone()
+    return None if row is None else service.store.get(row["id"])
 
 
 def _progress_of(service: Service, job: Job | None) -> dict[str, Any]:
@@ -245,7 +256,7 @@ async def history(
     def work() -> list[dict[str, Any]]:
         service = _service(request)
         if id is None:
-            page = service.store.page(owner=who.sees, limit=_MOST_EVENTS // 3)
+            page = service.store.page(owner=who.sees, limit=_MOST_JOBS)
             jobs = page.jobs[::-1]
         else:
             with suppress(FramePackError):

@@ -1,5 +1,6 @@
 """SD.Next's face: its field names and defaults, and what its own client does."""
 
+import asyncio
 import base64
 import json
 import threading
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import Message
 from tests.helpers.service import VIDEO, FakeExecutor, a_picture, new_service, running, until
 
 from framepack.service.http.sdnext import FramepackRequest
@@ -363,3 +365,48 @@ def test_nobody_sees_the_jobs_of_others(tmp_path: Path) -> None:
         assert client.get("/sdapi/v1/history", **theirs).json() == []
         assert client.get(f"/file={made['filename']}", **theirs).status_code == 404
         assert client.get(f"/file={made['filename']}", **mine).status_code == 200
+
+
+def test_a_client_that_goes_does_not_stop_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framepack.service.http.sdapi._LOOK_S", 0.05)
+    held = FakeExecutor(is_held=True)
+    service = new_service(tmp_path, held)
+    body = b'{"prompt": "a"}'
+    said = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:  # a server that knows of the disconnect says so at once
+        return said.pop() if said else {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        await asyncio.sleep(0)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/sdapi/v1/framepack"}
+    scope |= {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "state": {}}
+    scope |= {"raw_path": b"/sdapi/v1/framepack", "query_string": b"", "root_path": ""}
+    scope |= {"headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
+    scope |= {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 7860)}
+    with running(service) as client:
+        asyncio.run(asyncio.wait_for(client.app(scope, receive, send), 20))  # type: ignore[arg-type]
+        (job,) = service.store.page().jobs
+        assert not job.has_ended
+        held.go.set()
+        until(lambda: service.store.get(job.id).state == "completed")
+
+
+def test_a_server_that_stops_lets_waiting_clients_go(tmp_path: Path) -> None:
+    held = FakeExecutor(is_held=True)
+    service = new_service(tmp_path, held)
+    replies = []
+    with running(service) as client:
+        thread = threading.Thread(
+            target=lambda: replies.append(client.post("/sdapi/v1/framepack", json={"prompt": "a"}))
+        )
+        thread.start()
+        until(lambda: service.store.counts().get("running"))
+        service.changes.end()
+        thread.join(10)
+
+    assert replies[0].status_code == 503
+    assert "goes on when it starts again" in replies[0].json()["error"]["message"]
