@@ -11,6 +11,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -133,8 +134,9 @@ class _Sender:
         for check in _CHECKS:
             try:
                 case.validate_response(answer, checks=[check])
-            except Exception as error:  # noqa: BLE001 - whatever a check says
-                self.found.deviations[f"{label}: {status}: {str(error)[:160]}"] += 1
+            except FailureGroup as error:
+                text = " ".join(str(each) for each in error.exceptions)
+                self.found.deviations[f"{label}: {status}: {text[:160]}"] += 1
 
     def _send_briefly(self, case: Any, label: str) -> None:
         """Send a request whose answer need not end."""

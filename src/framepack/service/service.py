@@ -156,11 +156,9 @@ class Service:
                 owner=owner,
                 priority=priority,
                 parent=parent,
-                max_attempts=self.config.max_attempts,
-                max_waiting=self.config.max_waiting,
-                owner_max_waiting=self.keys.quota(owner) or self.config.max_waiting_per_key,
                 idempotency_key=idempotency_key,
                 fingerprint=fingerprint,
+                **self._limits_of(owner),
             )
             return job
         except OSError as error:
@@ -277,6 +275,14 @@ class Service:
             except InvalidRequest as error:
                 raise in_words(error, {**names, inputs: "input"}, self.settings) from error
         return _Accepted(request, plan, spec), options
+
+    def _limits_of(self, owner: str) -> dict[str, Any]:
+        """Of an owner's jobs, as ``JobStore.create`` takes them."""
+        return {
+            "max_attempts": self.config.max_attempts,
+            "max_waiting": self.config.max_waiting,
+            "owner_max_waiting": self.keys.quota(owner) or self.config.max_waiting_per_key,
+        }
 
     def _from_video(
         self,
