@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from framepack.domain.errors import FramePackError, RunInUse
+from framepack.domain.errors import FramePackError, RunInUse, is_disk_full
 from framepack.pipeline.run_lock import RunLock
 from framepack.service.executor import Executor, Message, Task, TaskEnded, TaskEvent
 from framepack.service.fallbacks import FALLBACKS
@@ -150,13 +150,15 @@ class Dispatcher:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.turn(TURN_S)
-            except FramePackError as error:  # of the database; nothing that was said is lost
-                logger.error("%s; trying again", error)
-                self._stopping.wait(TROUBLE_S)
-        self._wind_down()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self.turn(TURN_S)
+                except FramePackError as error:  # of the database; nothing that was said is lost
+                    logger.error("%s; trying again", error)
+                    self._stopping.wait(TROUBLE_S)
+        finally:
+            self._wind_down()
 
     def turn(self, wait_s: float) -> None:
         """One round: hear, obey, keep up, and begin what is due.
@@ -276,8 +278,12 @@ class Dispatcher:
     def _remove_expired(self) -> None:
         for job in self._store.expired(self._clock()):
             logger.info("%s: its files are removed, as they were to be kept no longer", job.id)
-            self._data.job(job.id).remove_outputs()
-            self._leases.expire(job.id)
+            try:
+                self._data.job(job.id).remove_outputs()
+            except OSError as error:
+                logger.error("%s: its files cannot be removed: %s; trying later", job.id, error)
+            else:
+                self._leases.expire(job.id)
 
     def _begin(self) -> bool:
         """Give the executor the job whose turn it is; False if there is none."""
@@ -286,25 +292,32 @@ class Dispatcher:
             return False
         assert job.lease is not None, "claimed jobs have one"
         fallback = self._leases.num_out_of_memory(job.id)
+        sections = set(self._leases.sections_done(job.id))
+        try:
+            task = self._task(job, job.lease, fallback)
+        except OSError as error:
+            self._fail(job, job.lease, fallback, _no_folder(error))
+            return True
+        self._running[job.lease] = _Running(job, fallback, Tracker(job.progress), sections)
+        self._executor.submit(task)
+        return True
+
+    def _task(self, job: Job, lease: str, fallback: int) -> Task:
+        """What the executor is given; makes the job's folder."""
         folder = self._data.job(job.id)
         folder.make()
-        sections = set(self._leases.sections_done(job.id))
-        self._running[job.lease] = _Running(job, fallback, Tracker(job.progress), sections)
         request = dict(job.request)
         if request.get("seed") is None and "seed" in job.plan:
             request["seed"] = job.plan["seed"]  # the same video however often it is begun anew
-        self._executor.submit(
-            Task(
-                lease=job.lease,
-                job_id=job.id,
-                folder=folder.path,
-                request=request,
-                options=job.options,
-                parent=self._data.job(job.parent).path if job.parent else None,
-                fallback=min(fallback, len(FALLBACKS) - 1),
-            )
+        return Task(
+            lease=lease,
+            job_id=job.id,
+            folder=folder.path,
+            request=request,
+            options=job.options,
+            parent=self._data.job(job.parent).path if job.parent else None,
+            fallback=min(fallback, len(FALLBACKS) - 1),
         )
-        return True
 
     # --- The end -------------------------------------------------------------------------------
 
@@ -325,6 +338,11 @@ class Dispatcher:
     def _try(self, action: Callable[[], object]) -> None:
         with suppress(FramePackError):
             action()
+
+
+def _no_folder(error: OSError) -> JobError:
+    code = "disk_full" if is_disk_full(error) else "internal"
+    return JobError(code, f"the job's folder cannot be made: {error.strerror}; free some space")
 
 
 def _given_up(error: JobError) -> JobError:

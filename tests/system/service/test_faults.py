@@ -20,6 +20,7 @@ from tests.helpers.jobs import House
 import framepack
 from framepack.pipeline.components import Components
 from framepack.service.dispatcher import Dispatcher
+from framepack.service.fallbacks import FALLBACKS
 from framepack.service.local_executor import LocalExecutor
 from framepack.service.options import ServiceConfig
 from framepack.service.records import Job
@@ -127,6 +128,7 @@ def test_many_kills_lose_nothing_and_change_no_frame(tmp_path: Path, wanted: lis
     assert tally.is_clean, tally.faults
 
 
+@pytest.mark.full
 def test_a_worker_whose_server_is_killed_ends_by_itself(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     server = Server(tmp_path / "data")
@@ -192,34 +194,52 @@ def test_a_full_disk_is_said_and_the_job_goes_on_when_there_is_room(
     assert running.digest(job) == digest_of(undisturbed)
 
 
-@needs_limits
-def test_memory_that_runs_out_in_the_worker_fails_clearly_after_every_fallback(
-    running: Running, wanted: list[str]
+SHORT_OF_MEMORY = """
+import sys
+import torch
+from framepack.pipeline.components import Components
+from framepack.service.worker import main
+
+whole = Components.decode
+
+def decode(self, latents):
+    if self._memory_share > float(sys.argv[1]):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return whole(self, latents)
+
+Components.decode = decode
+main()
+"""
+"""A worker whose device is too small for all but modest ways to work."""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("share", "outcome"), [(0.5, "completed"), (0.01, "failed")])
+def test_a_worker_out_of_memory_works_more_modestly_or_fails_clearly(
+    tmp_path: Path, wanted: list[str], share: float, outcome: str
 ) -> None:
-    running.wait(running.add(1), lambda job: job.has_ended)
-    usual = psutil.Process(running.executor.facts()["pid"]).memory_info().vms
-    seen: list[int] = []
-    submit = running.executor.submit
-
-    def limited(task: Any) -> None:
-        seen.append(task.fallback)
-        submit(task)
-        worker = psutil.Process(running.executor.facts()["pid"])
-        _, hard = worker.rlimit(psutil.RLIMIT_AS)
-        worker.rlimit(psutil.RLIMIT_AS, (usual + 100_000_000, hard))
-
-    running.executor.submit = limited  # type: ignore[method-assign]
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(share)]
+    executor = LocalExecutor(settings(), command=command)
+    running = Running(tmp_path / "data", executor)
     try:
-        job = running.add(0, width=1024, height=1024)
-        failed = running.wait(job, lambda job: job.has_ended)
+        job = running.add(0)
+        ended = running.wait(job, lambda job: job.has_ended)
     finally:
-        running.executor.submit = submit  # type: ignore[method-assign]
-    assert failed.error is not None
-    assert failed.error.code == "out_of_memory"
-    assert seen == [0, 1, 2, 3]
-    after = running.wait(running.add(0), lambda job: job.has_ended)
-    assert after.state == "completed"  # by a new worker, without the limit
-    assert running.digest(after) == wanted[0]
+        running.end()
+        executor.close(5)
+    assert ended.state == outcome, ended.error
+    retries = [
+        event.data for event in running.house.store.events(job.id) if event.kind == "Retried"
+    ]
+    assert {retry["code"] for retry in retries} == {"out_of_memory"}
+    if outcome == "completed":
+        assert len(retries) == 1
+        assert running.digest(job) == wanted[0]
+    else:
+        assert len(retries) == len(FALLBACKS) - 1
+        assert ended.error is not None
+        assert ended.error.code == "out_of_memory"
+        assert "memory does not suffice" in ended.error.message
 
 
 def test_a_locked_database_delays_and_loses_nothing(running: Running, wanted: list[str]) -> None:
@@ -237,6 +257,7 @@ def test_a_locked_database_delays_and_loses_nothing(running: Running, wanted: li
     assert running.digest(job) == wanted[0]
 
 
+@pytest.mark.full
 def test_a_stopped_server_puts_its_job_back_and_the_next_one_finishes_all_five(
     tmp_path: Path, wanted: list[str]
 ) -> None:

@@ -12,6 +12,7 @@ from framepack.domain.errors import FramePackError
 from framepack.service import database
 from framepack.service.dispatcher import DAY_S, LONGEST_DELAY_S, Dispatcher, retry_delay_s
 from framepack.service.fallbacks import FALLBACKS
+from framepack.service.files import JobFolder
 from framepack.service.options import ServiceConfig
 from framepack.service.records import StoreBusy
 
@@ -351,6 +352,37 @@ def test_nothing_that_was_said_is_lost_while_the_database_is_locked(
     bench.turn()
     assert bench.house.store.get(job.id).state == "completed"
     assert bench.house.kinds(job.id)[2:] == ["StepDone", "SectionDone", "Completed"]
+
+
+def test_a_folder_that_cannot_be_made_fails_its_job_alone(bench: Bench) -> None:
+    blocked, fine = bench.house.add(max_attempts=1), bench.house.add()
+    bench.house.data.job(blocked.id).path.write_bytes(b"in the way")
+    bench.turn()
+    failed = bench.house.store.get(blocked.id)
+    assert failed.error is not None
+    assert (failed.state, failed.error.code) == ("failed", "internal")
+    assert [task.job_id for task in bench.executor.tasks] == [fine.id]
+
+
+def test_files_that_cannot_be_removed_are_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path / "data", keep_days=1)
+    job = bench.house.add()
+    bench.turn()
+    bench.end("finished", output=OUTPUT)
+    bench.house.clocks.wait(1.1 * DAY_S)
+
+    def refuse(folder: JobFolder) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobFolder, "remove_outputs", refuse)
+        bench.turn()
+    assert bench.house.store.get(job.id).output == OUTPUT
+    bench.house.clocks.wait(60)
+    bench.turn()
+    assert bench.house.kinds(job.id)[-1] == "Expired"
 
 
 def test_stopping_puts_the_job_back_without_counting_and_closes_the_executor(
