@@ -333,6 +333,29 @@ def test_networks_make_room_for_each_other(
     assert not loaded._slots["text"].modules
 
 
+def test_networks_move_away_sooner_where_less_memory_is_reckoned_with(
+    spec: ModelSpec, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All would fit; with a twentieth of the device each is there alone, however large it is."""
+
+    def read_all(share: float) -> list[str]:
+        loaded = load_components(spec, settings, memory_share=share, preload=())
+        total = 2 * sum(loaded._needed_bytes(group) for group in components_module._GROUPS)
+
+        def free(_: object) -> tuple[int, int]:
+            slots = loaded._slots.items()
+            used = sum(loaded._needed_bytes(group) for group, slot in slots if slot.on_device)
+            return total - used, total
+
+        monkeypatch.setattr(components_module, "memory_bytes", free)
+        for name in ("text_encoder", "image_encoder", "vae", "transformer"):
+            assert getattr(loaded, name) is not None
+        return [group for group, slot in loaded._slots.items() if slot.on_device]
+
+    assert read_all(1.0) == ["text", "vision", "vae", "transformer"]
+    assert read_all(0.05) == ["transformer"]
+
+
 def test_a_transformer_that_does_not_fit_is_said_so(
     spec: ModelSpec, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
