@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 import framepack
 from framepack.service.http import (
     catalogue,
+    checking,
     content,
     docs,
     errors,
@@ -61,6 +62,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     errors.install(app)
+    checking.install(app)
     guard.install(app, service)
     for module in _ROUTERS:
         app.include_router(module.router)

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.domain.errors import FramePackError
 from framepack.pipeline.writers import ask_endpoint, by_template
+from framepack.service.http.checking import checked
 from framepack.service.http.errors import COMMON, error_response
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.outputs import output_names
@@ -57,7 +58,7 @@ def _service(request: Request) -> Service:
 async def framepack(request: Request, sent: FramepackRequest, who: Who) -> Response:
     """Make a video and answer when it is there. A client that goes does not stop it."""
     service = _service(request)
-    job, notes = await run_in_threadpool(_submit, service, sent, who)
+    job, notes = await checked(request, lambda: _submit(service, sent, who))
     with about_job(job.id):
         ended = await _end_of(request, service, job.id)
     if ended is None:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from framepack.domain.errors import InvalidRequest
 from framepack.service.http import examples
 from framepack.service.http.body import AnyBody, Body, NeededBody
+from framepack.service.http.checking import checked
 from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.objects import (
@@ -92,7 +92,7 @@ async def _made(
         with _understood(request, who, body) as (asked, files):
             return _answer(make(asked, files))
 
-    return await run_in_threadpool(work)
+    return await checked(request, work)
 
 
 @router.post("", responses=_VIDEO, openapi_extra=request_body(examples.CREATE))
@@ -127,7 +127,7 @@ async def plan_video(request: Request, who: Who, body: NeededBody) -> JSONRespon
             plan = _service(request).plan(asked.fields, files, asked.options)
             return JSONResponse(plan_values(plan))
 
-    return await run_in_threadpool(work)
+    return await checked(request, work)
 
 
 @router.post(
