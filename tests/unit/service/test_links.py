@@ -56,13 +56,14 @@ def test_parameters_cannot_trade_places_with_each_other() -> None:
 
 
 def test_the_secret_stays_and_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
+    path = tmp_path / "data" / "secret"
+    path.parent.mkdir()
     first = load_secret(path)
 
     assert len(first) == 32
     assert load_secret(path) == first
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [each.name for each in tmp_path.iterdir()] == ["secret"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_secret_that_others_read_is_refused(tmp_path: Path) -> None:
