@@ -76,7 +76,9 @@ class LocalExecutor:
                 logger.error("the worker does not start: %s", error)
                 self._said.put((_NOBODY, {"say": "unborn", "why": str(error)}))
                 return
-            self._process.send({"do": "settings", "settings": settings_values(self._settings)})
+            level = logging.getLogger().getEffectiveLevel()
+            told = {"settings": settings_values(self._settings), "log_level": level}
+            self._process.send({"do": "settings", **told})
         values = {name: getattr(task, name) for name in Task.__slots__}
         paths = {"folder": str(task.folder), "parent": str(task.parent) if task.parent else None}
         self._process.send({"do": "run", **values, **paths})

@@ -3,7 +3,8 @@
 It is started as ``python -m framepack.service.worker`` and speaks JSON lines over its own pipes,
 one object a line:
 
-    in   {"do": "settings", "settings": {...}}   first: what holds on this machine
+    in   {"do": "settings", "settings": {...}, "log_level": 20}
+                                                 first: what holds on this machine
          {"do": "run", "lease": ..., ...}        a task; see ``framepack.service.executor.Task``
          {"do": "stop", "lease": ...}            stop a task within a step
     out  {"say": "started", "lease": ...}
@@ -16,7 +17,6 @@ When its input ends, whoever started it is gone: it finishes a section that is b
 what else it does, and ends. Nothing is lost, since a run directory can be resumed at any moment.
 """
 
-import logging
 import os
 import queue
 import signal
@@ -26,11 +26,11 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, BinaryIO
 
+from framepack.service.lines import line_of, read_lines
+from framepack.service.logs import about_job, configure_logs
 from framepack.service.tasks import TaskRunner, settings_of
 
 __all__ = ["Worker", "main"]
-
-logger = logging.getLogger(__name__)
 
 Say = Callable[[Mapping[str, Any]], None]
 
@@ -41,11 +41,13 @@ class Worker:
     Args:
         say: sends an object to whoever started the process.
         leave: ends the process at once, from any thread.
+        log: has what is logged written, from a level on.
     """
 
-    def __init__(self, say: Say, leave: Callable[[], object]) -> None:
+    def __init__(self, say: Say, leave: Callable[[], object], log: Callable[[int], object]) -> None:
         self._say = say
         self._leave = leave
+        self._log = log
         # Not Queue: a signal's handler must not wait for a lock that the same thread holds.
         self._inbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         self._runner: TaskRunner | None = None
@@ -74,6 +76,7 @@ class Worker:
         """Do tasks until it is closed, or a task leaves the process in a doubtful state."""
         while (said := self._inbox.get()) is not None and not self._is_closing:
             if said["do"] == "settings":
+                self._log(said["log_level"])
                 self._runner = TaskRunner(settings_of(said["settings"]))
             elif self._run(said):
                 return
@@ -90,11 +93,12 @@ class Worker:
             if event["event"] == "SectionDone":
                 self._say({"say": "facts", **runner.facts()})
 
-        end = runner.run(
-            task,
-            on_event=on_event,
-            is_stopped=lambda: self._is_closing or lease in self._stopped,
-        )
+        with about_job(task["job_id"]):
+            end = runner.run(
+                task,
+                on_event=on_event,
+                is_stopped=lambda: self._is_closing or lease in self._stopped,
+            )
         self._stopped.discard(lease)
         self._say({"say": "facts", **runner.facts()})
         self._say({"say": "ended", "lease": lease, **end.to_dict()})
@@ -115,8 +119,6 @@ class _Channel:
 
     def say(self, said: Mapping[str, Any]) -> None:
         """Send one object; ends the process if nobody reads."""
-        from framepack.service.lines import line_of
-
         try:
             with self._lock:
                 self._output.write(line_of(said))
@@ -126,8 +128,6 @@ class _Channel:
 
     def listen(self, worker: Worker) -> None:
         """Hand everything that comes to a worker until there is no more."""
-        from framepack.service.lines import read_lines
-
         for said in read_lines(self._input):
             worker.hear(said)
         worker.abandon()
@@ -135,13 +135,12 @@ class _Channel:
 
 def main() -> None:
     """Work until the input ends."""
-    logging.basicConfig(
-        level=os.environ.get("FRAMEPACK_WORKER_LOG", "WARNING"),
-        stream=sys.stderr,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
     channel = _Channel()
-    worker = Worker(channel.say, leave=lambda: os._exit(0))
+    worker = Worker(
+        channel.say,
+        leave=lambda: os._exit(0),
+        log=lambda level: configure_logs(level=level),
+    )
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
         worker.close()

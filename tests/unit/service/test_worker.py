@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from framepack.domain.settings import Settings
+from framepack.service import logs
 from framepack.service import worker as module
 from framepack.service.lines import line_of, read_lines
 from framepack.service.records import JobError
@@ -21,6 +22,7 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.is_worth_waiting = False
+        self.jobs: list[str | None] = []
 
     def run(
         self,
@@ -29,6 +31,7 @@ class Runner:
         on_event: Callable[[Mapping[str, Any]], object],
         is_stopped: Callable[[], bool],
     ) -> TaskEnd:
+        self.jobs.append(logs._job.get())
         on_event({"event": "SectionDone"})
         if task["does"] == "wait":
             while not is_stopped():
@@ -48,14 +51,15 @@ class Talk:
     def __init__(self) -> None:
         self.said: list[Mapping[str, Any]] = []
         self.left = threading.Event()
-        self.worker = Worker(self.said.append, self.left.set)
+        self.log_levels: list[int] = []
+        self.worker = Worker(self.said.append, self.left.set, self.log_levels.append)
         self.thread = threading.Thread(target=self.worker.work)
         settings = settings_values(Settings(device="cpu"))
-        self.worker.hear({"do": "settings", "settings": settings})
+        self.worker.hear({"do": "settings", "settings": settings, "log_level": 30})
         self.thread.start()
 
     def run(self, lease: str, does: str = "work") -> None:
-        self.worker.hear({"do": "run", "lease": lease, "does": does})
+        self.worker.hear({"do": "run", "lease": lease, "job_id": f"video_{lease}", "does": does})
 
     def ended(self) -> list[tuple[str, str]]:
         return [(each["lease"], each["outcome"]) for each in self.said if each["say"] == "ended"]
@@ -85,6 +89,9 @@ def test_tasks_are_done_in_order_and_told_of(talk: Talk) -> None:
     _wait(lambda: len(talk.ended()) == 2)
     talk.finish()
     assert talk.ended() == [("a", "finished"), ("b", "finished")]
+    assert talk.log_levels == [30]
+    runner: Any = talk.worker._runner
+    assert runner.jobs == ["video_a", "video_b"]  # on every line that is logged meanwhile
     of_one = [each["say"] for each in talk.said][: len(talk.said) // 2]
     assert of_one == ["started", "event", "facts", "facts", "ended"]
 
