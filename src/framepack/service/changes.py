@@ -2,10 +2,29 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 __all__ = ["Changes", "Listener"]
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Audience:
+    """All who wait for news of one job.
+
+    Attributes:
+        listeners: each of them.
+        version: grows with the news.
+        reads: what is being read for several of them, by what they have had and the version.
+    """
+
+    listeners: set["Listener"] = field(default_factory=set)
+    version: int = 0
+    reads: dict[tuple[Any, int], asyncio.Future[Any]] = field(default_factory=dict)
 
 
 class Listener:
@@ -14,7 +33,8 @@ class Listener:
     News that came while nobody waited are not lost: the next :meth:`wait` returns at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, audience: _Audience) -> None:
+        self._audience = audience
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         self._is_called = False
@@ -43,13 +63,28 @@ class Listener:
             self._is_called = False
         return True
 
+    async def read(self, seen: Hashable, work: Callable[[], T]) -> T:
+        """What a function returns, in a thread, once for all who need the same at the same time.
+
+        Args:
+            seen: what the listener has had; those who have had the same need the same.
+            work: reads what there is.
+        """
+        # Nobody joins those who began to read before the news that woke him.
+        key, reads = (seen, self._audience.version), self._audience.reads
+        if key not in reads:
+            reads[key] = asyncio.ensure_future(asyncio.to_thread(work))
+            reads[key].add_done_callback(lambda _: reads.pop(key, None))
+        found: T = await asyncio.shield(reads[key])
+        return found
+
 
 class Changes:
     """Who waits for what."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: dict[str, set[Listener]] = {}
+        self._audiences: dict[str, _Audience] = {}
         self._is_over = False
 
     @property
@@ -61,31 +96,35 @@ class Changes:
         """Wake everybody who waits: the server stops."""
         with self._lock:
             self._is_over = True
-            called = [listener for waiting in self._listeners.values() for listener in waiting]
+            called = [each for audience in self._audiences.values() for each in audience.listeners]
         for listener in called:
             listener.call()
 
     def publish(self, job_id: str) -> None:
         """Say that something about a job was committed; "" is the queue as a whole."""
         with self._lock:
-            called = tuple(self._listeners.get(job_id, ()))
+            audience = self._audiences.get(job_id)
+            if audience is None:
+                return
+            audience.version += 1
+            called = tuple(audience.listeners)
         for listener in called:
             listener.call()
 
     @contextmanager
     def listening(self, job_id: str) -> Iterator[Listener]:
         """Collect news of a job while the block runs. Read what there is inside the block."""
-        listener = Listener()
         with self._lock:
-            self._listeners.setdefault(job_id, set()).add(listener)
+            audience = self._audiences.setdefault(job_id, _Audience())
+            listener = Listener(audience)
+            audience.listeners.add(listener)
         try:
             yield listener
         finally:
             with self._lock:
-                others = self._listeners[job_id]
-                others.discard(listener)
-                if not others:
-                    del self._listeners[job_id]
+                audience.listeners.discard(listener)
+                if not audience.listeners:
+                    del self._audiences[job_id]
 
     async def wait(self, job_id: str, timeout_s: float) -> bool:
         """Whether news of a job came within some seconds, from now on."""

@@ -53,7 +53,7 @@ def test_every_listener_of_a_job_is_woken_and_forgotten_afterwards() -> None:
         return await asyncio.gather(*waits)
 
     assert asyncio.run(main()) == [True] * 20
-    assert changes._listeners == {}
+    assert changes._audiences == {}
 
 
 def test_publishing_to_a_loop_that_is_gone_does_nothing() -> None:
@@ -64,3 +64,50 @@ def test_publishing_to_a_loop_that_is_gone_does_nothing() -> None:
 
     asyncio.run(main())
     changes.publish("a")
+
+
+def test_what_many_need_is_read_once() -> None:
+    changes, reads = Changes(), []
+
+    def read() -> int:
+        time.sleep(0.05)
+        reads.append(1)
+        return len(reads)
+
+    async def main() -> list[int]:
+        async def one() -> int:
+            with changes.listening("a") as listener:
+                await listener.wait(2.0)
+                return await listener.read(7, read)
+
+        tasks = [asyncio.create_task(one()) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        changes.publish("a")
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(main()) == [1] * 20
+
+
+def test_nobody_joins_a_read_that_began_before_his_news() -> None:
+    changes, there = Changes(), ["old"]
+    started, may_go = threading.Event(), threading.Event()
+
+    def read() -> list[str]:
+        found = list(there)
+        started.set()
+        may_go.wait(2.0)
+        return found
+
+    async def main() -> tuple[list[str], list[str]]:
+        with changes.listening("a") as first, changes.listening("a") as second:
+            early = asyncio.create_task(first.read(1, read))
+            await asyncio.to_thread(started.wait)
+            there.append("new")
+            changes.publish("a")
+            await second.wait(1.0)
+            late = asyncio.create_task(second.read(1, read))
+            await asyncio.sleep(0.02)
+            may_go.set()
+            return await early, await late
+
+    assert asyncio.run(main()) == (["old"], ["old", "new"])

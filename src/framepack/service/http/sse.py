@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -72,7 +73,7 @@ async def _told(service: Service, job_id: str, seen: int) -> AsyncIterator[bytes
     yield f"retry: {_RETRY_MS}\n\n".encode()
     with service.changes.listening(job_id) as listener:
         while True:
-            lines, seen, is_over = await run_in_threadpool(_news, service, job_id, seen)
+            lines, seen, is_over = await listener.read(seen, partial(_news, service, job_id, seen))
             if lines:
                 yield lines
             if is_over or service.changes.is_over:

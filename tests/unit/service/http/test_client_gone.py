@@ -76,4 +76,4 @@ def test_a_client_that_leaves_its_events_or_its_download_changes_nothing(home: H
         home.hang_up_after(content, num_read=5000)
     assert len(home.get(f"/v1/videos/{job.id}/content").content) == 5_000_000
     assert home.service.store.get(job.id).state == "completed"
-    until(lambda: not home.service.changes._listeners)
+    until(lambda: not home.service.changes._audiences)

@@ -75,8 +75,8 @@ def test_a_stream_whose_client_is_gone_leaves_no_listener(tmp_path: Path) -> Non
         job = service.submit(SMALL)
         with httpx2.stream("GET", f"{address}/v1/videos/{job.id}/events", timeout=20) as answer:
             next(answer.iter_lines())
-            assert until(lambda: service.changes._listeners)
-        until(lambda: not service.changes._listeners)
+            assert until(lambda: service.changes._audiences)
+        until(lambda: not service.changes._audiences)
         executor.go.set()
 
 
