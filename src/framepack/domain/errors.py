@@ -85,7 +85,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that it came from, means that a disk or a quota is full."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen = set[int]()
+    while cause is not None and id(cause) not in seen:  # an error can be its own cause
+        seen.add(id(cause))
         number = cause.errno if isinstance(cause, OSError) else _number_in(str(cause))
         if isinstance(cause, DiskFull) or number in _FULL:
             return True

@@ -45,6 +45,14 @@ def test_other_errors_are_no_full_disk(error: Exception) -> None:
     assert not is_disk_full(error)
 
 
+@pytest.mark.timeout(10)
+def test_an_error_that_is_its_own_cause_is_looked_at_once() -> None:
+    error = WorkspaceError("cannot write")
+    error.__cause__ = error  # as `raise error from error` has it
+
+    assert not is_disk_full(error)
+
+
 @pytest.mark.parametrize(
     "error",
     [
