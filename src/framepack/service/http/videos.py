@@ -80,7 +80,10 @@ def _understood(
         with received(_service(request), asked, who) as files:
             yield asked, files
     except InvalidRequest as error:
-        raise asked.in_their_words(error) from error
+        told = asked.in_their_words(error)
+        if told is error:
+            raise
+        raise told from error
 
 
 async def _made(

@@ -74,7 +74,8 @@ def test_a_stream_whose_client_is_gone_leaves_no_listener(tmp_path: Path) -> Non
     with serving(service) as address:
         job = service.submit(SMALL)
         with httpx2.stream("GET", f"{address}/v1/videos/{job.id}/events", timeout=20) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # which hangs up when it is forgotten
+            next(lines)
             assert until(lambda: service.changes._audiences)
         until(lambda: not service.changes._audiences)
         executor.go.set()

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from tests.helpers.service import FakeExecutor, a_picture, data_url, new_service, running, until
 
+from framepack.service.http import errors
 from framepack.service.records import StoreBusy, StoreFull
 from framepack.service.service import Service
 
@@ -310,3 +311,15 @@ def test_every_route_is_described_with_errors_and_an_example_where_one_helps(
     create = document["paths"]["/v1/videos"]["post"]["requestBody"]["content"]
     for example in create["application/json"]["examples"].values():
         assert client.post("/v1/videos/plan", json=example["value"]).status_code == 200
+
+
+def test_an_error_is_never_its_own_cause(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows causes to their end would never come there."""
+    seen: list[BaseException] = []
+    monkeypatch.setattr(errors, "is_disk_full", lambda error: bool(seen.append(error)))
+    for body in ({**SMALL, "seconds": "soon"}, {**SMALL, "seed": -1}):
+        refused(client.post("/v1/videos", json=body), 422)
+    assert len(seen) == 2
+    assert all(error.__cause__ is not error for error in seen)
