@@ -14,7 +14,7 @@ import json
 import time
 from pathlib import Path
 
-from tests.helpers.fuzz import fuzz
+from tests.helpers.fuzz import fuzz, stocked
 from tests.helpers.live_server import a_video, serving
 from tests.helpers.service import FakeExecutor, new_service
 
@@ -32,13 +32,11 @@ def main() -> int:
     service = new_service(asked.folder, executor, requests_per_minute=1e9, max_waiting=10**6)
     began = time.monotonic()
     with serving(service) as address:
-        for _ in range(5):
-            service.submit({"prompt": "a red ball", "model": "tiny", "duration_s": 1})
         found = fuzz(
             address,
             num_requests=asked.requests,
             seed=asked.seed,
-            ids=lambda: [job.id for job in service.store.page(limit=50).jobs],
+            ids=stocked(service),
         )
         jobs = service.store.counts()
     values = {

@@ -19,7 +19,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-__all__ = ["Fuzz", "fuzz"]
+from framepack.service.service import Service
+
+__all__ = ["Fuzz", "fuzz", "stocked"]
 
 _CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
 _STREAMS = ("/events", "/stream")
@@ -84,6 +86,17 @@ def fuzz(
                         raise
     sender.session.close()
     return found
+
+
+def stocked(service: Service, number: int = 6) -> Callable[[], list[str]]:
+    """Ids of a service's videos, of which there are always some; the fuzzer deletes them too."""
+
+    def ids() -> list[str]:
+        there = [job.id for job in service.store.page(limit=50).jobs]
+        fields = {"prompt": "a red ball", "model": "tiny", "duration_s": 1}
+        return there + [service.submit(fields).id for _ in range(number - len(there))]
+
+    return ids
 
 
 def _draw(strategy: Any, count: int, rng: random.Random, send: Callable[[Any], None]) -> None:

@@ -367,11 +367,20 @@ def _check_something_is_left(options: JobOptions, request: GenerationRequest) ->
 
 
 def _for_one_frame(options: JobOptions, request: GenerationRequest) -> JobOptions:
-    if not request.one_frame or options.container in ("png", "jpg", "webp"):
+    """The options with a file that suits what is made: a video, or one picture."""
+    kind = options.container
+    if not request.one_frame:
+        if kind in ("png", "jpg"):
+            raise InvalidRequest(
+                f"container is {kind}, which is a picture; take mp4, mkv, mov, webm, gif or webp, "
+                "or ask for one_frame"
+            )
+        return options
+    if kind in ("png", "jpg", "webp"):
         return options
     if "container" in options.model_fields_set:
         raise InvalidRequest(
-            f"one frame is a picture, but {options.container} was asked for; take png, jpg or webp"
+            f"one frame is a picture, but {kind} was asked for; take png, jpg or webp"
         )
     return options.model_copy(update={"container": "png", "thumbnail": False})
 

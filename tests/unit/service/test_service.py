@@ -225,6 +225,8 @@ def test_one_frame_becomes_a_picture(service: Service) -> None:
     assert service.submit(fields).options["container"] == "png"
     with pytest.raises(InvalidRequest, match="take png, jpg or webp"):
         service.submit(fields, options=JobOptions(container="mkv"))
+    with pytest.raises(InvalidRequest, match="container is png, which is a picture"):
+        service.submit(SMALL, options=JobOptions(container="png"))
 
 
 def test_something_must_be_left(service: Service) -> None:
