@@ -17,6 +17,7 @@ from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 
 from framepack.domain.errors import InvalidRequest
+from framepack.media.codec_limits import check_limits
 
 __all__ = [
     "ANIMATIONS",
@@ -31,6 +32,7 @@ __all__ = [
     "goes_into",
     "h264_format",
     "list_encoders",
+    "options_for",
     "parse_options",
     "video_format",
 ]
@@ -57,6 +59,10 @@ _TRIAL_SIDE = 256  # px; the smallest that hardware encoders take
 _PIXEL_FORMATS = ("yuv420p", "yuv422p10le", "bgr0", "gbrp", "rgb24", "nv12")
 # Some encoders write about themselves to the console and must be asked not to.
 _QUIET: Mapping[str, Mapping[str, str]] = {"libx265": {"x265-params": "log-level=error"}}
+# Lists of name=value between colons, of which the last value of a name holds.
+_PARAMETERS = ("x264-params", "x265-params")
+_LARGEST_UNIT = 64  # px; the side of x265's coding tree units
+_NARROWEST_X265 = 50  # px
 os.environ.setdefault("SVT_LOG", "1")  # errors only
 
 
@@ -135,14 +141,35 @@ def video_format(
     if codec == "libx264":
         base = h264_format(crf, preset)
         return VideoFormat(
-            codec, MappingProxyType({**base.options, **own}), pixel_format or "yuv420p"
+            codec, MappingProxyType(_over(base.options, own)), pixel_format or "yuv420p"
         )
     given = dict(_QUIET.get(codec, {}))
     if codec == "libx265":
         given |= {"crf": str(crf), "preset": preset}
     formats = _pixel_formats(codec)
     suited = next((name for name in _PIXEL_FORMATS if name in formats), formats[0])
-    return VideoFormat(codec, MappingProxyType({**given, **own}), pixel_format or suited)
+    return VideoFormat(codec, MappingProxyType(_over(given, own)), pixel_format or suited)
+
+
+def options_for(chosen: VideoFormat, width: int) -> dict[str, str]:
+    """The encoder's options for frames of a width in pixels.
+
+    Frames that are one of x265's coding tree units wide come out otherwise from one encoding to
+    the next, so frames up to the largest unit get the smallest one, unless the user sets another.
+    In frames of 48 px and less its assembler code writes past its memory, which ends the process.
+    Both were seen with x265 4.2.
+
+    Raises:
+        InvalidRequest: frames that are too narrow for x265.
+    """
+    if chosen.codec != "libx265" or width > _LARGEST_UNIT:
+        return dict(chosen.options)
+    if width < _NARROWEST_X265:
+        raise InvalidRequest(
+            f"frames are {width} px wide, and encoder libx265 needs {_NARROWEST_X265} or more; "
+            "choose another codec, such as libx264, or larger frames"
+        )
+    return _over({"x265-params": "ctu=16"}, chosen.options)
 
 
 def check_format(chosen: VideoFormat) -> None:
@@ -150,7 +177,7 @@ def check_format(chosen: VideoFormat) -> None:
 
     Raises:
         InvalidRequest: no such encoder, a pixel format it does not take, an option it does not
-            know, or a value it refuses.
+            know, or a value it refuses or has no such number of.
     """
     formats = _pixel_formats(chosen.codec)
     if chosen.pixel_format not in formats:
@@ -158,6 +185,7 @@ def check_format(chosen: VideoFormat) -> None:
             f"encoder {chosen.codec} takes no pixel format {chosen.pixel_format}; choose one of "
             f"{', '.join(formats[:12])}"
         )
+    check_limits(chosen.codec, chosen.options)
     unknown, reason = _open(chosen)
     if reason is not None:
         shown = ", ".join(f"{name}:{value}" for name, value in chosen.options.items())
@@ -217,6 +245,16 @@ def list_encoders() -> list[EncoderInfo]:
         if codec.type == "video" and codec.name == name:
             found.append(EncoderInfo(name, codec.long_name, _is_hardware(name), _works(name)))
     return sorted(found, key=lambda each: (not each.is_hardware, each.name))
+
+
+def _over(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """Options over others; of two lists of an encoder's own parameters, both hold."""
+    both = {
+        name: f"{ours[name]}:{theirs[name]}"
+        for name in _PARAMETERS
+        if name in ours and name in theirs
+    }
+    return {**ours, **theirs, **both}
 
 
 def _is_hardware(name: str) -> bool:

@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 
 from framepack.domain.errors import FramePackError, InvalidRequest, WorkspaceError
 from framepack.media.audio import SoundTrack
-from framepack.media.codecs import CONTAINERS, VideoFormat
+from framepack.media.codecs import CONTAINERS, VideoFormat, options_for
 from framepack.media.files import StrPath, commit, libav_name, partial_path, shown
 
 __all__ = ["VideoWriter", "cannot_write", "create_container", "frame_rate"]
@@ -103,6 +103,7 @@ class VideoWriter:
         fast_start: bool = False,
     ) -> None:
         _check_size(width, height)
+        options = options_for(video_format, width)
         self.path = Path(path)
         self.num_frames = 0
         self._num_packets = 0
@@ -123,7 +124,7 @@ class VideoWriter:
         self._is_rgb = av.VideoFormat(self._format).is_rgb
         self._container.metadata.update(tags or {})
         self._sound: SoundTrack | None = None
-        self._stream = self._add_stream(video_format, width, height)
+        self._stream = self._add_stream(video_format, options, width, height)
         if audio is not None:
             self._sound = self._add_sound(audio)
 
@@ -206,12 +207,16 @@ class VideoWriter:
         else:
             self.abort()
 
-    def _add_stream(self, video_format: VideoFormat, width: int, height: int) -> VideoStream:
+    def _add_stream(
+        self, video_format: VideoFormat, options: dict[str, str], width: int, height: int
+    ) -> VideoStream:
         try:
             stream = cast(
                 VideoStream,
                 self._container.add_stream(
-                    video_format.codec, rate=1 / self._tick, options=dict(video_format.options)
+                    video_format.codec,
+                    rate=1 / self._tick,
+                    options=options,
                 ),
             )
             _set_format(stream, width, height, self._tick, self._format)

@@ -1,5 +1,8 @@
 """Claims about encoders: what is there, what works, and which options suit them."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from framepack.domain.errors import InvalidRequest
@@ -8,9 +11,11 @@ from framepack.media.codecs import (
     check_format,
     choose_encoder,
     list_encoders,
+    options_for,
     parse_options,
     video_format,
 )
+from framepack.media.encode import write_video
 
 
 def _format(codec: str, options: str = "", pixel_format: str | None = None) -> codecs.VideoFormat:
@@ -57,6 +62,12 @@ def test_quality_reaches_the_encoders_that_have_it() -> None:
     [
         ("libx264", "nonsense:1", None, "knows no option 'nonsense'"),
         ("libx264", "preset:sluggish", None, "does not open with .*preset:sluggish"),
+        ("libx264", "crf:99", None, "crf is 99; encoder libx264 takes a number from 0 to 51"),
+        ("libx264", "crf:-2", None, "crf is -2; encoder libx264 takes a number from 0 to 51"),
+        ("libx264", "subq:12", None, "subq is 12; encoder libx264 takes a number from 0 to 11"),
+        ("libx265", "crf:52", None, "crf is 52; encoder libx265 takes a number from 0 to 51"),
+        ("libsvtav1", "crf:64", None, "crf is 64; encoder libsvtav1 takes a number from 0 to 63"),
+        ("libvpx-vp9", "cpu-used:9", None, "cpu-used is 9; .* takes a number from -8 to 8"),
         ("libx264", "crf:low", None, "does not open with .*crf:low"),
         ("libx264", "", "bgr0", "takes no pixel format bgr0; choose one of yuv420p"),
         ("h265", "", None, "there is no video encoder 'h265'"),
@@ -69,6 +80,57 @@ def test_what_does_not_suit_is_named(
     with pytest.raises(InvalidRequest, match=message) as raised:
         check_format(_format(codec, options, pixel_format))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libx264", "crf:0"),
+        ("libx264", "crf:51"),
+        ("libx264", "crf:-1,qp:20"),  # libav's word for an option that is not given
+        ("libx264", "b:1M,profile:high,tune:film"),
+        ("libsvtav1", "crf:63"),
+        ("prores_ks", "profile:hq"),
+    ],
+)
+def test_limits_themselves_and_names_of_values_are_taken(codec: str, options: str) -> None:
+    check_format(_format(codec, options))
+
+
+def test_an_encoders_parameters_add_to_those_that_are_there() -> None:
+    ours = _format("libx264").options["x264-params"]
+    assert _format("libx264", "x264-params=ref=2").options["x264-params"] == f"{ours}:ref=2"
+
+
+@pytest.mark.parametrize(("width", "height"), [(50, 48), (64, 128), (80, 48)])
+def test_h265_comes_out_alike_every_time(width: int, height: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (16, height, width, 3), dtype=np.uint8)
+    found = set()
+    for number in range(5):
+        path = tmp_path / f"{number}.mp4"
+        write_video(
+            frames, path, width=width, height=height, fps=30, video_format=_format("libx265")
+        )
+        found.add(path.read_bytes())
+    assert len(found) == 1
+
+
+def test_frames_in_which_x265_would_crash_are_refused(tmp_path: Path) -> None:
+    frames = np.zeros((2, 48, 48, 3), np.uint8)
+    with pytest.raises(InvalidRequest, match="48 px wide, and encoder libx265 needs 50 or more"):
+        write_video(
+            frames, tmp_path / "a.mp4", width=48, height=48, fps=30, video_format=_format("libx265")
+        )
+    assert not list(tmp_path.glob("*mp4*"))
+
+
+def test_what_is_said_of_narrow_h265_holds() -> None:
+    chosen = _format("libx265", "x265-params=ctu=32")
+    assert options_for(chosen, 640) == dict(chosen.options)
+    params = options_for(chosen, 64)["x265-params"].split(":")
+    assert params.index("ctu=32") > params.index("ctu=16")
+    assert options_for(_format("libx264"), 64) == dict(_format("libx264").options)
 
 
 def test_a_family_is_its_first_encoder_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
