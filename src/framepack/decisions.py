@@ -142,7 +142,7 @@ def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = F
     video = _source_facts(request)
     if request.video is not None and video is not None:
         request = _as_long_as(request, video)
-    return make_plan(
+    decided = make_plan(
         request,
         model=spec.key,
         geometry=spec.geometry,
@@ -153,6 +153,19 @@ def decide(request: GenerationRequest, spec: ModelSpec, *, allow_empty: bool = F
         video=video,
         allow_empty=allow_empty,
     )
+    for line in _animation_lines(request):
+        decided = _with_notes(decided, line, at_end=True)
+    return decided
+
+
+def _animation_lines(request: GenerationRequest) -> list[str]:
+    """Lines about pictures that move, without their names, because they go into the file."""
+    from framepack.media.stills import num_pictures
+
+    pictures = [("The start picture", request.image), ("The end picture", request.end_image)]
+    pictures += [("A section's picture", path) for path in request.section_pictures]
+    moving = [name for name, path in pictures if path is not None and num_pictures(path) > 1]
+    return [f"{name} is an animation: its first frame is used." for name in dict.fromkeys(moving)]
 
 
 def _image_size(path: Path | None) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.helpers.runs import SMALL, make_video, seconds
 
 import framepack
@@ -97,6 +98,15 @@ def test_a_plan_needs_no_model_name() -> None:
     plan = framepack.plan(prompt="x", seed=1)
     assert plan.model == "tiny"
     assert any("Model tiny" in note for note in plan.notes)
+
+
+def test_a_plan_says_that_an_animation_is_taken_for_a_picture(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "still.gif")
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    line = "The start picture is an animation: its first frame is used."
+    assert line in framepack.plan(image=tmp_path / "moving.gif", model="tiny").notes
+    assert line not in framepack.plan(image=tmp_path / "still.gif", model="tiny").notes
 
 
 def test_a_request_and_fields_can_be_mixed() -> None:

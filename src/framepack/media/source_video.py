@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from framepack.domain.errors import InvalidRequest
 from framepack.domain.sources import VideoFacts
-from framepack.media.files import StrPath
+from framepack.media.files import StrPath, check_readable, shown
 from framepack.media.images import fit_image
+from framepack.media.stills import num_pictures
 from framepack.media.video import probe, read_timed_frames
 
 __all__ = ["source_facts", "source_frame", "source_frames"]
@@ -24,8 +26,12 @@ def source_facts(path: StrPath) -> VideoFacts:
     """What must be known of a video before another one is made from it.
 
     Raises:
-        InvalidRequest: missing, damaged, or no video.
+        InvalidRequest: missing, damaged, a single picture, or no video.
     """
+    if num_pictures(check_readable(path, "video")) == 1:
+        raise InvalidRequest(
+            f"{shown(path)} is one picture, not a video; give it with --image, or give a video"
+        )
     _, first = next(read_timed_frames(path))
     height, width, _ = first.shape
     return VideoFacts(width=width, height=height, duration_s=probe(path).duration_s)

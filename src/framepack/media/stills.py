@@ -18,6 +18,7 @@ __all__ = [
     "STILL_SUFFIXES",
     "TAGGED_STILLS",
     "is_still",
+    "num_pictures",
     "read_still_tags",
     "still_facts",
     "write_still",
@@ -30,6 +31,9 @@ TAGGED_STILLS = (".png",)
 
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _QUALITY = 95
+_MOVING = ("GIF", "WEBP", "PNG", "AVIF")
+# TGA is left out: nothing in its head says what it is.
+_TOLD_BY_CONTENT = (*_MOVING, "JPEG", "MPO", "BMP", "TIFF", "JPEG2000", "PPM")
 
 
 def write_still(
@@ -71,6 +75,27 @@ def is_still(path: StrPath) -> bool:
         return suffix in STILL_SUFFIXES
     with _opened(path) as picture:
         return getattr(picture, "n_frames", 1) == 1
+
+
+def num_pictures(path: StrPath) -> int:
+    """How many pictures a file shows: one, those of an animation, or 0 if it is of another kind.
+
+    Told by the content, whatever the file is called; nothing but headers is read.
+
+    Raises:
+        InvalidRequest: missing, a folder, empty, or not readable.
+    """
+    check_readable(path, "picture")
+    Image.init()
+    kinds = [kind for kind in _TOLD_BY_CONTENT if kind in Image.OPEN]
+    try:
+        with Image.open(path, formats=kinds) as picture:
+            moves = picture.format in _MOVING
+            return int(getattr(picture, "n_frames", 1)) if moves else 1
+    except Image.DecompressionBombError:
+        return 1  # a picture, whose size others refuse
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return 0
 
 
 def still_facts(path: StrPath) -> tuple[int, int, str, str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from framepack.domain.errors import InvalidRequest
 from framepack.media.codecs import LOSSLESS
@@ -64,3 +65,17 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("nothing")
     with pytest.raises(InvalidRequest, match=r"a\.mp4"):
         source_facts(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.mp4"])
+def test_a_single_picture_is_no_video(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    Image.new("RGB", (32, 32), "teal").save(path, "GIF" if name == "a.gif" else "PNG")
+    with pytest.raises(InvalidRequest, match=f"{name} is one picture, not a video; give it with"):
+        source_facts(path)
+
+
+def test_an_animation_is_a_video(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=500)
+    assert source_facts(tmp_path / "a.gif").duration_s == pytest.approx(1)

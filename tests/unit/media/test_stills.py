@@ -12,7 +12,7 @@ from framepack.media.encode import write_picture as write_with_document
 from framepack.media.inspection import inspect
 from framepack.media.metadata import read_metadata, read_tags, sidecar
 from framepack.media.sheets import write_animation
-from framepack.media.stills import STILL_SUFFIXES, is_still, write_still
+from framepack.media.stills import STILL_SUFFIXES, is_still, num_pictures, write_still
 
 DOCUMENT = {"program": "framepack", "request": {"prompt": 'żółć 🙂 "quoted"\n\x00', "seed": 2**53}}
 
@@ -76,3 +76,20 @@ def test_a_damaged_picture_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InvalidRequest, match=r"a\.png"):
         inspect(path)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_pictures_are_counted_whatever_the_file_is_called(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]
+    path = tmp_path / f"a{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    assert num_pictures(path) == 3
+    frames[0].save(path)
+    assert num_pictures(path.rename(tmp_path / "a.mp4")) == 1
+
+
+def test_what_is_no_picture_counts_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    assert num_pictures(tmp_path / "notes.png") == 0
+    with pytest.raises(InvalidRequest, match=r"none\.png does not exist"):
+        num_pictures(tmp_path / "none.png")
