@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,7 +66,12 @@ def _group(context: typer.Context) -> None:
 @app.command("inspect", cls=Command)
 def inspect(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", show_default=False, help="The .safetensors file.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            show_default=False,
+            help="The .safetensors file, or the name of one in the settings' LoRA folder.",
+        ),
     ],
     model: Annotated[
         str | None,
@@ -85,11 +91,13 @@ def inspect(
     what it says about its training. Models are compared by the shapes of their layers; their
     weights are not read.
     """
+    from framepack.domain.settings import Settings
     from framepack.models.spec import PRESETS, resolve_spec
     from framepack.weights.lora import read_lora
+    from framepack.weights.lora_paths import find_lora
 
     specs = list(PRESETS.values()) if model is None else [resolve_spec(model)]
-    lora = read_lora(file)
+    lora = read_lora(find_lora(Path(file), Settings.load()))
     document = lora_document(lora) | {"models": [_fit(lora, spec) for spec in specs]}
     if as_json:
         write_json(document | {"metadata": dict(lora.metadata)}, indent=2)

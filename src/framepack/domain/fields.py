@@ -1,5 +1,6 @@
 """Fields whose help text and error message come from the same facts."""
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, get_origin
@@ -10,6 +11,8 @@ from pydantic.fields import FieldInfo
 __all__ = ["described", "explain_fields"]
 
 OWN_DEFAULT = "the model's own"
+
+_LIST = re.compile(r"(?!true or )[^ ,]+(,| or )")  # what a rule that begins with values looks like
 
 
 def described(
@@ -40,10 +43,17 @@ def described(
     return Field(
         default,
         title=title,
-        description=f"{text} {rule[0].upper()}{rule[1:]}; default: {shown}.",
+        description=f"{_with_rule(text, rule)}; default: {shown}.",
         json_schema_extra={"option": option, "unit": unit, "rule": rule},
         **limits,
     )
+
+
+def _with_rule(text: str, rule: str) -> str:
+    """The sentence and the rule; values are typed as they are, so no capital begins a list."""
+    if _LIST.match(rule):
+        return f"{text.removesuffix('.')}: {rule}"
+    return f"{text} {rule[0].upper()}{rule[1:]}"
 
 
 def explain_fields(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from framepack.domain.errors import CheckpointError, InvalidRequest, MissingWeights
 from framepack.domain.settings import Settings
 from framepack.models.parts import COMPONENTS, ComponentSource, ModelSpec
+from framepack.models.spec import PRESETS
 
 __all__ = [
     "WeightFiles",
@@ -227,8 +228,14 @@ def _advice(spec: ModelSpec, problems: Mapping[str, str], settings: Settings) ->
             f"{text} They come from {pages}; `framepack models download {spec.key}` gets them"
             f"{offline}; `--model tiny` needs none"
         )
-    if spec.is_packaged:
+    if spec.is_packaged and spec == PRESETS.get(spec.key):
         return f"{text} They are part of the package; install framepack-studio again"
+    if spec.is_packaged:
+        return (
+            f"{text} Folders of the package hold the parts of its own model only; name other "
+            f"folders in the recipe, or leave these parts out to take those of its base, "
+            f"{spec.base}"
+        )
     return f"{text} Put the files there, or name another folder or repository for them"
 
 

@@ -7,7 +7,7 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.loras import LoraRef
 from framepack.domain.settings import Settings
 
-__all__ = ["find_loras"]
+__all__ = ["find_lora", "find_loras"]
 
 _SUFFIX = ".safetensors"
 
@@ -18,14 +18,25 @@ def find_loras(loras: Sequence[LoraRef], settings: Settings) -> tuple[LoraRef, .
     Raises:
         InvalidRequest: one is neither a file nor in the LoRA folder, or is named twice.
     """
-    found = tuple(lora.model_copy(update={"path": _find(lora.path, settings)}) for lora in loras)
+    found = tuple(
+        lora.model_copy(update={"path": find_lora(lora.path, settings)}) for lora in loras
+    )
     paths = [lora.path for lora in found]
     if twice := next((path for path in paths if paths.count(path) > 1), None):
         raise InvalidRequest(f"LoRA {twice} is named twice; give it once, with one weight")
     return found
 
 
-def _find(path: Path, settings: Settings) -> Path:
+def find_lora(path: Path, settings: Settings) -> Path:
+    """The absolute path of a LoRA file.
+
+    Args:
+        path: of the file, or its name in the LoRA folder, with or without suffix.
+        settings: name the LoRA folder.
+
+    Raises:
+        InvalidRequest: it is neither a file nor in the LoRA folder.
+    """
     path = path.expanduser()
     if path.is_file():
         return path.absolute()

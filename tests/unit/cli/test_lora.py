@@ -76,6 +76,18 @@ def test_people_read_what_it_is_and_what_it_fits(
     assert "x" * 300 not in text
 
 
+@pytest.mark.parametrize("name", ["face", "face.safetensors"])
+def test_a_name_is_looked_for_in_the_lora_folder(
+    name: str,
+    published: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FRAMEPACK_LORAS_DIR", str(published.parent))
+    assert main(["lora", "inspect", name]) == 0
+    assert f"{published}: a LoRA of 22 layers" in capsys.readouterr().out
+
+
 def test_machines_read_the_same(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lora", "inspect", str(published), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -126,11 +138,15 @@ def test_a_lora_with_the_blocks_of_flux_is_suspected(
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("none.safetensors", "does not exist"), ("old.pt", "needed: the same LoRA as .safetensors")],
+    [
+        ("none.safetensors", "is no file and no"),
+        ("old.pt", "needed: the same LoRA as .safetensors"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_bad_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, found: str
 ) -> None:
+    (tmp_path / "old.pt").write_bytes(b"x")
     assert main(["lora", "inspect", str(tmp_path / name)]) == 2
     captured = capsys.readouterr()
     assert found in captured.err

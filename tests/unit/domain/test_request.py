@@ -102,6 +102,22 @@ def test_the_limits_themselves_are_allowed(field: str, value: float) -> None:
     assert getattr(GenerationRequest.parse(**{field: value}), field) == value
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("model", "Weights to use: tiny, i2v,"),
+        ("enhance", ": off, template,"),
+        ("interpolation", ": rife, a network"),
+        ("vae", ": full, the model's own,"),
+        ("system_prompt", ": official, as"),
+        ("duration_s", "Length of the video. A number of seconds"),
+        ("official_length", ". True or false;"),
+    ],
+)
+def test_help_names_values_as_they_are_typed(field: str, values: str) -> None:
+    assert values in str(GenerationRequest.model_fields[field].description)
+
+
 def test_an_unknown_field_is_named_with_the_nearest_known_one() -> None:
     with pytest.raises(
         InvalidRequest, match=r"unknown field 'duraton_s'; did you mean 'duration_s'"

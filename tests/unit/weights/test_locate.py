@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from framepack.domain.errors import MissingWeights
 from framepack.domain.settings import Settings
-from framepack.models.spec import COMPONENTS, PRESETS
+from framepack.models.parts import ComponentSource
+from framepack.models.spec import COMPONENTS, PRESETS, resolve_spec
 from framepack.weights.locate import are_weights_present, candidate_roots, locate, locate_all
 
 SPEC = PRESETS["i2v"]
@@ -99,6 +101,23 @@ def test_offline_mode_is_mentioned(settings: Settings) -> None:
     offline = settings.model_copy(update={"offline": True})
     with pytest.raises(MissingWeights, match="offline is set"):
         locate(SPEC, "vae", offline)
+
+
+def test_a_folder_of_the_package_that_holds_something_else_is_no_broken_package(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = PRESETS["tiny"]
+    wrong = tiny.sources["tokenizer"].path
+    assert wrong is not None
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'base = "tiny"\n[components]\nvae = "{wrong.as_posix()}"\n')
+    with pytest.raises(MissingWeights, match=r"take those of its base, tiny$") as raised:
+        locate_all(resolve_spec(str(recipe)), settings)
+    assert "install" not in str(raised.value)
+    gone = replace(tiny, sources={**tiny.sources, "vae": ComponentSource(path=wrong.parent / "v")})
+    monkeypatch.setitem(PRESETS, "tiny", gone)  # a package without its VAE
+    with pytest.raises(MissingWeights, match="install framepack-studio again"):
+        locate_all(gone, settings)
 
 
 def test_nothing_here_imports_torch() -> None:
