@@ -76,8 +76,21 @@ CASES: dict[str, tuple[list[str], str]] = {
         "none.pth does not exist; give a file with --vae-weights",
     ),
     "VAE weights of no use": ([*PROMPT, "--vae-weights", "a.pth"], "add --vae tiny"),
+    "strength of no video": (
+        [*PROMPT, "--video-strength", "0.3"],
+        "video_strength (--video-strength) is 0.3, but there is no video to redraw",
+    ),
+    "strength of no end picture": (
+        [*PROMPT, "--end-strength", "0.3"],
+        "end_strength (--end-strength) is 0.3, but there is no end picture",
+    ),
+    "RIFE weights of no use": (
+        [*PROMPT, "--interpolate", "2", "--interpolation", "blend", "--rife-weights", "a.pth"],
+        "but RIFE is not asked for frames",
+    ),
     "remote VAE without endpoint": ([*PROMPT, "--vae", "remote"], "set remote_vae_url"),
     "unknown codec": ([*PROMPT, "--codec", "h265"], "there is no video encoder 'h265'"),
+    "codec option out of range": ([*PROMPT, "--codec-options", "crf:99"], "number from 0 to 51"),
     "unknown codec option": ([*PROMPT, "--codec-options", "crff:1"], "knows no option 'crff'"),
     "missing LoRA": ([*PROMPT, "--lora", "none.safetensors:0.5"], "LoRA none.safetensors"),
     "LoRA too strong": (
@@ -104,6 +117,11 @@ CASES: dict[str, tuple[list[str], str]] = {
         [*PROMPT, "--one-frame", "--camera-motion", "0.5"],
         "camera_motion (--camera-motion) means nothing",
     ),
+    "picture as section prompts": (
+        [*PROMPT, "--section-prompts", "good.png"],
+        "good.png is a file that is none of .yaml, .yml, .txt",
+    ),
+    "folder as section prompts": ([*PROMPT, "--section-prompts", "folder"], "folder is a folder"),
     "missing section file": ([*PROMPT, "--section-prompts", "none.yaml"], "none.yaml"),
     "tiny picture": (["--image", "dot.png"], "picture dot.png"),
     "huge picture": (["--image", "huge.png"], "picture huge.png has far too many pixels"),
@@ -113,6 +131,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     ),
     "missing video to extend": (["--extend", "none.mp4"], "video none.mp4 does not exist"),
     "picture as a video to extend": (["--extend", "notes.txt"], "notes.txt"),
+    "still as a video to extend": (["--extend", "good.png"], "one picture, not a video; give it"),
+    "still as a video to redraw": (["--video", "good.png"], "with --image, or give a video"),
     "two beginnings": (
         ["--extend", "none.mp4", "--image", "good.png"],
         "begins by itself; leave image (--image) out",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from framepack.cli.options import given
+from framepack.domain.errors import InvalidRequest
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
 
@@ -29,17 +30,47 @@ def asked_request(
             source's encoder makes, the encoder is that kind's own.
 
     Raises:
-        InvalidRequest: a wrong value, or a video that carries no request.
+        InvalidRequest: a wrong value, an option that would do nothing, or a video that carries no
+            request.
     """
     options = given(dict(fields))
     if source is None:
-        yield GenerationRequest.parse(**options)
+        request = GenerationRequest.parse(**options)
+        _refuse_idle(request, options)
+        yield request
         return
     from framepack.media.inspection import inspect
 
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
         base = inspect(source).restore(folder)
-        yield base.updated(**{**_encoding_for(base, output, options), **options})
+        request = base.updated(**{**_encoding_for(base, output, options), **options})
+        _refuse_idle(request, options)
+        yield request
+
+
+def _refuse_idle(request: GenerationRequest, options: Mapping[str, Any]) -> None:
+    """Refuse options that were typed and do nothing beside the others.
+
+    What a video file or a style says is let be: there it is a value like all others.
+    """
+    has_end = request.end_image is not None or request.loop
+    idle = {
+        "video_strength": (request.video is None, "there is no video to redraw; add --video"),
+        "end_strength": (not has_end, "there is no end picture; add --end-image"),
+        "rife_weights": (
+            not request.uses_rife,
+            "RIFE is not asked for frames; add --interpolate 2",
+        ),
+    }
+    for name, (is_idle, reason) in idle.items():
+        field, value = GenerationRequest.model_fields[name], getattr(request, name)
+        if name in options and is_idle and value != field.default:
+            extra = field.json_schema_extra
+            assert isinstance(extra, dict)
+            option = extra["option"]
+            raise InvalidRequest(
+                f"{name} ({option}) is {value}, but {reason}, or leave {option} out"
+            )
 
 
 def _encoding_for(

@@ -34,6 +34,7 @@ __all__ = [
     "check_at_least",
     "given",
     "request_options",
+    "whole_number",
 ]
 
 _FILE = "Video file"
@@ -292,11 +293,13 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
     Where a field takes cues of sections, the name of a file stands for what is in it.
 
     Raises:
-        InvalidRequest: such a file cannot be read.
+        InvalidRequest: such a file cannot be read, or prompts are the name of another one.
     """
-    from framepack.media.section_files import read_section_file
+    from framepack.media.section_files import read_section_file, refuse_other_files
 
     values = {name: value for name, value in fields.items() if value is not None}
+    if "section_prompts" in values:
+        refuse_other_files("section_prompts (--section-prompts)", values["section_prompts"])
     for name in SECTION_FIELDS & values.keys():
         values[name] = read_section_file(values[name])
     if "enhanced_prompts" in values:
@@ -314,6 +317,31 @@ def check_at_least(option: str, value: float | None, minimum: float) -> None:
     """
     if value is not None and not value >= minimum:
         raise InvalidRequest(f"{option} is {value:g}; it must be at least {minimum:g}")
+
+
+def whole_number(
+    option: str, text: str, needed: str, *, lowest: int | None = None, highest: int | None = None
+) -> int:
+    """Read a whole number, such as ``-1``.
+
+    Args:
+        option: what errors call it.
+        text: as typed.
+        needed: which numbers there are, as the end of "it must be ...".
+        lowest, highest: limits, or None.
+
+    Raises:
+        InvalidRequest: the text is no whole number, or is beyond a limit.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    too_low = number is not None and lowest is not None and number < lowest
+    too_high = number is not None and highest is not None and number > highest
+    if number is None or too_low or too_high:
+        raise InvalidRequest(f"{option} is {text!r}; it must be {needed}")
+    return number
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -14,7 +14,9 @@ from framepack.cli.options import (
     Output,
     Quiet,
     RunDir,
+    whole_number,
 )
+from framepack.domain.choices import MAX_SEED
 
 __all__ = ["command"]
 
@@ -26,7 +28,7 @@ def command(
     ],
     *,
     section: Annotated[
-        int,
+        str,
         typer.Option(
             "--section", metavar="N", show_default=False, help="0 is the first, -1 the last."
         ),
@@ -50,7 +52,7 @@ def command(
         ),
     ] = None,
     seed: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--seed",
             metavar="N",
@@ -78,17 +80,24 @@ def command(
     from framepack.domain.settings import Settings
     from framepack.sequels import stream_redo
 
+    number = whole_number(
+        "--section", section, "a whole number: 0 is the first section, -1 the last"
+    )
+    seed_number = None
+    if seed is not None:
+        needed = f"a whole number from 0 to {MAX_SEED}"
+        seed_number = whole_number("--seed", seed, needed, lowest=0, highest=MAX_SEED)
     settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
     target = Path(output) if output is not None else new_output(settings)
     take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     return run(
         lambda: stream_redo(
             directory,
-            section=section,
+            section=number,
             output=target,
             prompt=prompt,
             image=image,
-            seed=seed,
+            seed=seed_number,
             take_dir=take_dir,
             settings=settings,
         ),

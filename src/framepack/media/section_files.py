@@ -15,7 +15,7 @@ import yaml
 
 from framepack.domain.errors import InvalidRequest
 
-__all__ = ["read_section_file"]
+__all__ = ["read_section_file", "refuse_other_files"]
 
 _YAML = (".yaml", ".yml")
 _SUFFIXES = (*_YAML, ".txt")
@@ -49,6 +49,30 @@ def read_section_file(value: str, what: str = "section file") -> object:
         where = " ".join(str(error).split())
         raise InvalidRequest(f"{what} {path} is not YAML: {where}") from error
     return _with_pictures_beside(document, path.parent)
+
+
+def refuse_other_files(option: str, value: str) -> None:
+    """Refuse the name of something that is there, but holds no sections, in the place of text.
+
+    Args:
+        option: what errors call it.
+        value: the path of a file, or text for sections.
+
+    Raises:
+        InvalidRequest: a folder, or a file that is no YAML and no text.
+    """
+    path = Path(value.strip()).expanduser()
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        return  # no name of a file, such as a text that is too long for one
+    if not is_there or path.suffix.lower() in _SUFFIXES:
+        return
+    kind = "a folder" if is_folder else f"a file that is none of {', '.join(_SUFFIXES)}"
+    raise InvalidRequest(
+        f"{option}: {value} is {kind}; name a YAML or text file, or write `0: {value}` if it is "
+        "a prompt"
+    )
 
 
 def _with_pictures_beside(document: Any, folder: Path) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from framepack.cli.asked import asked_request
+from framepack.domain.errors import InvalidRequest
 from framepack.domain.request import GenerationRequest
 from framepack.media.encode import write_video
 from framepack.media.outputs import format_of
@@ -52,3 +53,53 @@ def test_another_codec_has_no_use_for_the_options_of_the_old_one(video: Path) ->
     assert _encoding(video, "again.mp4", codec="libx265") == ("libx265", "", None)
     own = {"codec": "libx265", "codec_options": "crf:20", "pixel_format": "yuv420p"}
     assert _encoding(video, "again.mp4", **own) == tuple(own.values())
+
+
+def _idle(tmp_path: Path) -> Path:
+    """A video of a request with values that do nothing beside the others."""
+    path = tmp_path / "idle.mp4"
+    asked = {"prompt": "a dog", "video_strength": 0.3, "end_strength": 0.4, "rife_weights": "a.pth"}
+    write_video(
+        [np.zeros((32, 32, 3), np.uint8)] * 2,
+        path,
+        width=32,
+        height=32,
+        fps=30,
+        video_format=format_of(GenerationRequest.parse(prompt="x")),
+        document={"program": "framepack", "request": asked},
+    )
+    return path
+
+
+IDLE = {"video_strength": "0.2", "end_strength": "0.2", "rife_weights": "b.pth"}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_an_option_that_would_do_nothing_is_refused(name: str, tmp_path: Path) -> None:
+    for source in (None, str(_idle(tmp_path))):
+        typed = {"prompt": "a cat", name: IDLE[name]}
+        with (
+            pytest.raises(InvalidRequest, match=f"^{name} .* or leave --{name.replace('_', '-')}"),
+            asked_request(typed, source),
+        ):
+            pass
+
+
+def test_a_value_that_does_nothing_in_a_video_is_let_be(tmp_path: Path) -> None:
+    with asked_request({"seed": "7"}, str(_idle(tmp_path))) as request:
+        assert (request.seed, request.video_strength) == (7, 0.3)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"prompt": "a cat", "video_strength": "0.5", "end_strength": "1"},
+        {"video": "a.mp4", "video_strength": "0.2"},
+        {"image": "a.png", "end_image": "b.png", "end_strength": "0.2"},
+        {"image": "a.png", "loop": True, "end_strength": "0.2"},
+        {"prompt": "a cat", "interpolate": "2", "rife_weights": "b.pth"},
+    ],
+)
+def test_options_that_do_something_and_defaults_pass(typed: dict[str, Any]) -> None:
+    with asked_request(typed, None) as request:
+        assert request.has_subject

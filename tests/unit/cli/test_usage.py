@@ -17,6 +17,8 @@ BAD = {
     "argument missing": (["resume"], "missing argument 'RUN_DIR'"),
     "flag with value": (["plan", "--json=1"], "--json"),
     "wrong type": (["train", "tiny", "--seed", "x"], "--seed"),
+    "section no number": (["redo", "x", "--section", "last"], "--section is 'last'; it must be a"),
+    "seed too low": (["redo", "x", "--section", "0", "--seed", "-1"], "--seed is '-1'; it must be"),
     "out of range": (["train", "tiny", "--vae-steps", "0"], "--vae-steps"),
     "wrong number": (["plan", "--steps", "ten"], "num_inference_steps (--steps) is 'ten'; it must"),
     "fraction for whole": (["plan", "--seed", "1.5"], "seed (--seed) is '1.5'"),

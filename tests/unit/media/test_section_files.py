@@ -6,7 +6,7 @@ import pytest
 
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.request import GenerationRequest
-from framepack.media.section_files import read_section_file
+from framepack.media.section_files import read_section_file, refuse_other_files
 
 YAML = """
 0: the camera pans left
@@ -56,3 +56,17 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         with pytest.raises(InvalidRequest, match=why) as raised:
             read_section_file(str(path))
         assert str(path) in str(raised.value)
+
+
+def test_files_that_hold_no_sections_are_no_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("day.jpg", "prompts.yaml", "prompts.TXT"):
+        Path(name).write_bytes(b"x")
+    Path("pictures").mkdir()
+    for value, what in (("day.jpg", "a file that is none of"), ("pictures", "a folder")):
+        with pytest.raises(InvalidRequest, match=f"^--section-prompts: {value} is {what}"):
+            refuse_other_files("--section-prompts", value)
+    for text in ("prompts.yaml", "prompts.TXT", "night.jpg", "0: day.jpg", "pan " * 2000, "a\0b"):
+        refuse_other_files("--section-prompts", text)
