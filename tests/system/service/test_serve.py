@@ -169,6 +169,7 @@ def test_a_server_that_others_reach_needs_a_key(tmp_path: Path) -> None:
         assert healthy.returncode == 0, healthy.stdout
         assert "may use it" in healthy.stdout
         _framepack("keys", "revoke", "anna", *data, cwd=tmp_path)
+        time.sleep(1.2)  # the server looks for new keys once a second
         late = _framepack("jobs", "--url", url, "--api-key-file", "key", cwd=tmp_path)
         assert late.returncode == 1
         unhealthy = _framepack("doctor", "--server", url, cwd=tmp_path)
