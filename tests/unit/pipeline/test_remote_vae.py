@@ -211,8 +211,10 @@ def test_an_endpoint_must_be_configured_and_allowed(settings: dict[str, str], me
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"])
 def test_this_machine_is_no_network(host: str) -> None:
-    RemoteVae(Settings(offline=True, remote_vae_url=f"http://{host}:8000/"), SPACE)
+    url = f"http://{host}:8000/"
+    assert RemoteVae(Settings(offline=True, remote_vae_url=url), SPACE)._url == url
 
 
 def test_the_network_is_allowed_unless_forbidden() -> None:
-    RemoteVae(Settings(offline=False, remote_vae_url="https://host.example/"), SPACE)
+    url = "https://host.example/"
+    assert RemoteVae(Settings(offline=False, remote_vae_url=url), SPACE)._url == url

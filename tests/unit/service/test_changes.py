@@ -65,6 +65,14 @@ def test_publishing_to_a_loop_that_is_gone_does_nothing() -> None:
     asyncio.run(main())
     changes.publish("a")
 
+    async def later() -> bool:
+        waiting = asyncio.create_task(changes.wait("a", 2.0))
+        await asyncio.sleep(0.01)
+        changes.publish("a")
+        return await waiting
+
+    assert asyncio.run(later()), "who listens now is told all the same"
+
 
 def test_what_many_need_is_read_once() -> None:
     changes, reads = Changes(), []
