@@ -315,7 +315,6 @@ class Dispatcher:
             folder=folder.path,
             request=request,
             options=job.options,
-            parent=self._data.job(job.parent).path if job.parent else None,
             fallback=min(fallback, len(FALLBACKS) - 1),
         )
 

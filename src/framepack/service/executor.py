@@ -20,7 +20,6 @@ class Task:
         folder: the job's folder, with its pictures; the run directory and the output go there.
         request: ``GenerationRequest.to_dict()``.
         options: ``JobOptions`` as values.
-        parent: folder of the job that it goes on from, or None.
         fallback: 0 for the first try; each time memory ran out it is one more, and the worker
             takes a more modest way.
     """
@@ -30,7 +29,6 @@ class Task:
     folder: Path
     request: Mapping[str, Any]
     options: Mapping[str, Any]
-    parent: Path | None = None
     fallback: int = 0
 
 

@@ -80,8 +80,7 @@ class LocalExecutor:
             told = {"settings": settings_values(self._settings), "log_level": level}
             self._process.send({"do": "settings", **told})
         values = {name: getattr(task, name) for name in Task.__slots__}
-        paths = {"folder": str(task.folder), "parent": str(task.parent) if task.parent else None}
-        self._process.send({"do": "run", **values, **paths})
+        self._process.send({"do": "run", **values, "folder": str(task.folder)})
 
     def stop(self, lease: str) -> None:
         """Stop a task within a step."""
