@@ -182,7 +182,7 @@ class Guard:
                     await _refuse(refusal, sending)
                 else:
                     await send({"type": "websocket.close", "code": 1008})
-        except BaseException:
+        except Exception:  # not a cancellation: then the client is gone
             exchange.status = exchange.status or 500
             raise
         finally:
