@@ -104,15 +104,9 @@ class Database:
             StoreBusy: another program kept the database for too long.
             StoreFull: no space is left.
         """
-        with self._lock, _in_words(self.path):
+        with self._lock, _in_words(self.path), self._connection:  # which commits, or rolls back
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            yield self._connection
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

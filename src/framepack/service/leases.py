@@ -7,14 +7,12 @@ come back, a job has one end.
 
 import secrets
 import sqlite3
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from framepack.service.database import Database
 from framepack.service.records import ENDED, Job, JobError, Progress, State
-from framepack.service.rows import CANCELLED, as_text, job_of, log, row_of
+from framepack.service.rows import CANCELLED, Jobs, as_text, job_of, log, row_of
 
 __all__ = ["Leases"]
 
@@ -22,25 +20,8 @@ FARTHEST_RETRY_S = 3600.0
 """A job that is to wait for longer than this waits because a clock was changed, and is due."""
 
 
-class Leases:
-    """Takes jobs from the queue, and brings them to their end.
-
-    Args:
-        database: where they are.
-        clock: Unix time in seconds.
-        on_change: called with a job's id after anything about it was committed.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        *,
-        clock: Callable[[], float] = time.time,
-        on_change: Callable[[str], object] | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._on_change = on_change or (lambda _: None)
+class Leases(Jobs):
+    """Takes jobs from the queue, and brings them to their end."""
 
     def claim(self) -> Job | None:
         """Take the job whose turn it is, under a new lease; None if none is due."""

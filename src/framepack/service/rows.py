@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from framepack.service.database import Database
 from framepack.service.records import Job, JobError, NoSuchJob, Progress, State, WrongState
 
-__all__ = ["CANCELLED", "Stored", "as_text", "job_of", "log", "must_be", "row_of"]
+__all__ = ["CANCELLED", "Jobs", "Stored", "as_text", "job_of", "log", "must_be", "row_of"]
 
 
 def as_text(value: Mapping[str, Any]) -> str:
@@ -96,3 +98,24 @@ def log(
     connection.execute(
         "INSERT INTO events VALUES (?, ?, ?, ?, ?)", (job_id, seq, now, kind, as_text(data))
     )
+
+
+class Jobs:
+    """What the two views of the jobs share: the database, the time, and word of changes.
+
+    Args:
+        database: where they are.
+        clock: Unix time in seconds.
+        on_change: called with a job's id after anything about it was committed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_change: Callable[[str], object] | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_change = on_change or (lambda _: None)

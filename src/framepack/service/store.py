@@ -3,11 +3,9 @@
 import json
 import secrets
 import sqlite3
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from framepack.service.database import Database
 from framepack.service.records import (
     ENDED,
     IdempotencyConflict,
@@ -20,7 +18,7 @@ from framepack.service.records import (
     State,
     WrongState,
 )
-from framepack.service.rows import CANCELLED, as_text, job_of, log, must_be, row_of
+from framepack.service.rows import CANCELLED, Jobs, as_text, job_of, log, must_be, row_of
 
 __all__ = ["JobStore", "new_job_id"]
 
@@ -30,25 +28,8 @@ def new_job_id() -> str:
     return f"video_{secrets.token_hex(12)}"
 
 
-class JobStore:
-    """Every job, its log and its place in the queue.
-
-    Args:
-        database: where they are.
-        clock: Unix time in seconds.
-        on_change: called with a job's id after anything about it was committed.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        *,
-        clock: Callable[[], float] = time.time,
-        on_change: Callable[[str], object] | None = None,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._on_change = on_change or (lambda _: None)
+class JobStore(Jobs):
+    """Every job, its log and its place in the queue."""
 
     def create(
         self,
@@ -92,17 +73,9 @@ class JobStore:
         now = self._clock()
         with self._database.transaction() as connection:
             if idempotency_key is not None:
-                known = connection.execute(
-                    "SELECT job, fingerprint FROM idempotency WHERE owner = ? AND key = ?",
-                    (owner, idempotency_key),
-                ).fetchone()
+                known = _asked_before(connection, owner, idempotency_key, fingerprint)
                 if known is not None:
-                    if known["fingerprint"] != fingerprint:
-                        raise IdempotencyConflict(
-                            f"Idempotency-Key {idempotency_key!r} was used for another request, "
-                            f"which became {known['job']}; send a new key with a new request"
-                        )
-                    return job_of(row_of(connection, known["job"])), False
+                    return known, False
             _check_room(connection, owner, max_waiting, owner_max_waiting)
             number = connection.execute("SELECT IFNULL(MAX(number), 0) + 1 FROM jobs").fetchone()[0]
             connection.execute(
@@ -356,6 +329,23 @@ class JobStore:
             job = job_of(row_of(connection, job_id))
         self._on_change(job_id)
         return job
+
+
+def _asked_before(
+    connection: sqlite3.Connection, owner: str, key: str, fingerprint: str
+) -> Job | None:
+    """The job that an idempotency key stands for, if there is one."""
+    known = connection.execute(
+        "SELECT job, fingerprint FROM idempotency WHERE owner = ? AND key = ?", (owner, key)
+    ).fetchone()
+    if known is None:
+        return None
+    if known["fingerprint"] != fingerprint:
+        raise IdempotencyConflict(
+            f"Idempotency-Key {key!r} was used for another request, which became "
+            f"{known['job']}; send a new key with a new request"
+        )
+    return job_of(row_of(connection, known["job"]))
 
 
 def _check_room(
