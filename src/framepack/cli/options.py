@@ -10,6 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from framepack.domain.errors import InvalidRequest
+from framepack.domain.groups import GROUPS, group_of
 from framepack.domain.loras import LoraRef
 from framepack.domain.request import SECTION_FIELDS, GenerationRequest
 
@@ -37,68 +38,8 @@ __all__ = [
     "whole_number",
 ]
 
-_FILE = "Video file"
+_FILE = group_of("codec").title
 _MACHINE = "This machine"
-_PANELS = {
-    "What to make": (
-        "prompt",
-        "negative_prompt",
-        "system_prompt",
-        "styles",
-        "enhance",
-        "enhanced_prompts",
-        "image",
-        "end_image",
-        "one_frame",
-        "target_index",
-        "control_index",
-        "extend",
-        "video",
-        "loop",
-        "model",
-        "loras",
-        "variant",
-        "vae",
-        "vae_weights",
-    ),
-    "Length and size": ("duration_s", "fps", "resolution", "width", "height", "official_length"),
-    "Sampling": (
-        "seed",
-        "num_inference_steps",
-        "guidance_scale",
-        "true_cfg_scale",
-        "guidance_rescale",
-        "cfg_zero_star",
-        "zero_init_steps",
-        "shift",
-        "solver",
-        "latent_window_size",
-    ),
-    "Sections": (
-        "section_prompts",
-        "section_mode",
-        "section_images",
-        "section_seeds",
-        "section_loras",
-        "blend_sections",
-        "camera_motion",
-        "camera_motion_step",
-        "reroll",
-        "drift_limit",
-    ),
-    "Pictures": ("start_strength", "end_strength", "vision_strength", "video_strength"),
-    _FILE: (
-        "interpolate",
-        "interpolation",
-        "rife_weights",
-        "filters",
-        "codec",
-        "codec_options",
-        "pixel_format",
-        "crf",
-        "preset",
-    ),
-}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _SECTIONS_METAVAR = "FILE|TEXT"
 _LORA_METAVAR = "PATH:WEIGHT"
@@ -124,7 +65,7 @@ FromVideo = Annotated[
         "--from",
         metavar="VIDEO",
         show_default=False,
-        rich_help_panel="What to make",
+        rich_help_panel=group_of("prompt").title,
         help="Make the video again that this file carries the request of, with its pictures; "
         "other options override it.",
     ),
@@ -280,7 +221,7 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     made = [_parameter(name, field) for name, field in GenerationRequest.model_fields.items()]
-    order = [name for names in _PANELS.values() for name in names]
+    order = [name for group in GROUPS for name in group.names]
     made.sort(key=lambda parameter: order.index(parameter.name))
     command.__signature__ = signature.replace(parameters=[*made, *own])  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*made, *own]}
@@ -354,7 +295,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         help=field.description,
         metavar=None if is_flag else _metavar(field, str(extra["unit"])),
         show_default=False,
-        rich_help_panel=next(panel for panel, names in _PANELS.items() if name in names),
+        rich_help_panel=group_of(name).title,
     )
     return inspect.Parameter(
         name,

@@ -24,6 +24,7 @@ def described(
     rule: str,
     unset: str = OWN_DEFAULT,
     unit: str = "",
+    step: float | None = None,
     **limits: Any,
 ) -> Any:
     """A pydantic field whose help text and error message come from the same facts.
@@ -36,6 +37,7 @@ def described(
         rule: what a valid value is, as the end of "it must be ...".
         unset: what None stands for.
         unit: unit of the value, if it has one.
+        step: by how much a form's buttons change a number; from its kind and limits unless given.
         limits: pydantic constraints (ge, gt, le, max_length).
     """
     empty = default in (None, (), {})
@@ -44,7 +46,14 @@ def described(
         default,
         title=title,
         description=f"{_with_rule(text, rule)}; default: {shown}.",
-        json_schema_extra={"option": option, "unit": unit, "rule": rule},
+        json_schema_extra={
+            "option": option,
+            "unit": unit,
+            "rule": rule,
+            "help": text,
+            "unset": unset if empty else "",
+            "step": step,
+        },
         **limits,
     )
 

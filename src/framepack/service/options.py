@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from framepack.domain.fields import described
+
 __all__ = ["JobOptions", "ServiceConfig"]
 
 
@@ -13,18 +15,65 @@ class JobOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    container: Literal["mp4", "mkv", "mov", "webm", "gif", "webp", "png", "jpg"] = "mp4"
-    """Suffix of the video; the pictures are for requests of one frame."""
-    video: bool = True
-    """Whether a video is left at all."""
-    thumbnail: bool = True
-    """A small picture of it."""
-    frames: Literal["", "png", "jpg"] = ""
-    """Every frame as a picture."""
-    raw: bool = False
-    """Raw frames as safetensors."""
-    audio: str = ""
-    """Name of a file in the job's inputs whose sound goes with the video."""
+    container: Literal["mp4", "mkv", "mov", "webm", "gif", "webp", "png", "jpg"] = described(
+        "mp4",
+        "Kind of the file.",
+        title="File",
+        option="--output",
+        rule="mp4, mkv, mov, webm, gif or webp, for one frame png, jpg or webp",
+    )
+    video: bool = described(
+        True,
+        "Leave a video at all.",
+        title="Video",
+        option="--output",
+        rule="true or false",
+    )
+    thumbnail: bool = described(
+        True,
+        "Leave a small picture of the video beside it.",
+        title="Thumbnail",
+        option="--no-thumbnail",
+        rule="true or false",
+    )
+    frames: Literal["", "png", "jpg"] = described(
+        "",
+        "Leave every frame as a picture: png is exact, jpg smaller.",
+        title="Frames",
+        option="--frames",
+        rule="png, jpg or nothing",
+    )
+    raw: bool = described(
+        False,
+        "Leave the raw frames as a safetensors file.",
+        title="Raw frames",
+        option="--raw",
+        rule="true or false",
+    )
+    audio: str = described(
+        "",
+        "Sound of the video, cut to its length.",
+        title="Sound",
+        option="--audio",
+        rule="a file with sound; in the job the name of one in its inputs",
+        max_length=255,
+    )
+    group: str = described(
+        "",
+        "Videos that belong together, such as those of a batch or a grid, have the same.",
+        title="Group",
+        option="",
+        rule="a word or a sentence of at most 200 characters",
+        max_length=200,
+    )
+    label: str = described(
+        "",
+        "Which one of its group a video is.",
+        title="Label",
+        option="",
+        rule="a word or a sentence of at most 200 characters",
+        max_length=200,
+    )
 
 
 class ServiceConfig(BaseModel):

@@ -13,7 +13,7 @@ from framepack.models.spec import PRESETS
 from framepack.service.allowed import check_ffmpeg
 from framepack.service.options import ServiceConfig
 
-__all__ = ["check_limits", "in_words", "lora_names", "served"]
+__all__ = ["check_limits", "in_words", "lora_names", "served", "without_options"]
 
 _LORA_SUFFIX = ".safetensors"
 _IN_BRACKETS = re.compile(r" \(--[a-z0-9-]+\)")
@@ -97,8 +97,13 @@ def in_words(
     known = {path: name for path, name in ours.items() if path is not None}
     for path, name in {**names, **known}.items():
         text = text.replace(str(path), name)
+    return InvalidRequest(without_options(text))
+
+
+def without_options(text: str) -> str:
+    """A text with names of fields in the place of options of the command line."""
     text = _IN_BRACKETS.sub("", text)
-    return InvalidRequest(_OPTION.sub(lambda found: _fields().get(found[0], found[0]), text))
+    return _OPTION.sub(lambda found: _fields().get(found[0], found[0]), text)
 
 
 @cache

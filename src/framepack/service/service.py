@@ -422,4 +422,5 @@ def _asked_again(job: Job, folder: JobFolder) -> tuple[dict[str, Any], dict[str,
 
 
 def _options_again(job: Job) -> JobOptions:
-    return JobOptions.model_validate({**job.options, "audio": ""})
+    """What a job left, for one made from it, which is another one of another group."""
+    return JobOptions.model_validate({**job.options, "audio": "", "group": "", "label": ""})

@@ -16,6 +16,7 @@ __all__ = [
     "PLANNED",
     "QUEUE",
     "REMIX",
+    "SCHEMA",
     "STYLES",
     "UPLOAD",
     "UPLOADS",
@@ -160,6 +161,31 @@ QUEUE: dict[str, Any] = {
     "paused": False,
     "counts": {"running": 1, "queued": 1, "completed": 12},
     "waiting": ["video_0123456789abcdef01234568"],
+}
+SCHEMA: dict[str, Any] = {
+    "object": "schema",
+    "groups": [{"id": "sampling", "title": "Sampling"}],
+    "fields": [
+        {
+            "name": "num_inference_steps",
+            "title": "Steps",
+            "help": "Denoising steps per section.",
+            "unit": "",
+            "rule": "a whole number from 1 to 200",
+            "option": "--steps",
+            "group": "sampling",
+            "common": True,
+            "kind": "integer",
+            "choices": None,
+            "min": 1,
+            "max": 200,
+            "exclusive_min": False,
+            "step": 1,
+            "default": None,
+            "unset": "the model's own",
+        }
+    ],
+    "options": [],
 }
 UPLOAD: dict[str, Any] = {
     "id": "upload_0123456789abcdef01234567",

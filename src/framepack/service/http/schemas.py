@@ -9,7 +9,7 @@ from framepack.service.http import examples
 from framepack.service.http.wire import ALIASES, FILES, OPTIONS
 from framepack.service.options import JobOptions
 
-__all__ = ["request_body", "request_schemas"]
+__all__ = ["SERVERS_OWN", "request_body", "request_schemas"]
 
 _REFERENCE: dict[str, Any] = {
     "anyOf": [
@@ -69,7 +69,8 @@ _LORAS = {
         },
     ]
 }
-_SERVERS_OWN = ("vae_weights", "rife_weights")
+SERVERS_OWN = ("vae_weights", "rife_weights")
+"""Fields of a request that name files of the server, and that a server does not take."""
 
 
 _OF_A_VIDEO: dict[str, Any] = {
@@ -133,7 +134,7 @@ def _properties() -> dict[str, Any]:
     own = GenerationRequest.model_json_schema()["properties"]
     found: dict[str, Any] = {}
     for name, schema in own.items():
-        if name in _SERVERS_OWN:
+        if name in SERVERS_OWN:
             continue
         known = {key: schema[key] for key in ("title", "description") if key in schema}
         if name in FILES:
@@ -145,7 +146,8 @@ def _properties() -> dict[str, Any]:
         else:
             found[name] = {key: value for key, value in schema.items() if key not in _INNER}
     options = JobOptions.model_json_schema()["properties"]
-    found |= {name: options[name] for name in OPTIONS}
+    for name in OPTIONS:
+        found[name] = {key: value for key, value in options[name].items() if key not in _INNER}
     found["audio"] = {**_REFERENCE, "title": "Sound", "description": "Sound of the video."}
     for name, text in ALIASES.items():
         found[name] = {**_OF_ALIASES[name], "title": name, "description": text}
@@ -159,4 +161,4 @@ def _properties() -> dict[str, Any]:
     return found
 
 
-_INNER = ("option", "unit", "rule")
+_INNER = ("option", "unit", "rule", "help", "unset", "step")

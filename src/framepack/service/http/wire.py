@@ -23,8 +23,8 @@ __all__ = ["ALIASES", "FILES", "KNOWN", "OPTIONS", "Asked", "read_asked"]
 
 FILES = (*PICTURES, *VIDEOS, "audio")
 """Fields that are files."""
-OPTIONS = ("container", "thumbnail", "frames", "raw")
-"""Fields that say what is left besides the video."""
+OPTIONS = ("container", "thumbnail", "frames", "raw", "group", "label")
+"""Fields that say what is left besides the video, and what it belongs to."""
 _GROUPS = ("framepack", "extra_params")
 """Fields that hold further fields, for clients that know only some."""
 _REFERENCES = ("input_reference", "image_reference", "reference_url")
