@@ -1,22 +1,19 @@
 """The executor of one machine: a worker process that is started when it is needed."""
 
 import logging
-import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import framepack
 from framepack.domain.settings import Settings
 from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.lines import line_of, read_lines
+from framepack.service.processes import environment, how_it_ended
 from framepack.service.records import JobError
 from framepack.service.tasks import settings_values
 
@@ -181,7 +178,7 @@ class _Process:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
             start_new_session=not is_windows,  # Ctrl-C is meant for the server alone
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
@@ -218,7 +215,7 @@ class _Process:
             self._popen.kill()
             self._popen.wait()
         self.leave()
-        return _how(self._popen.returncode)
+        return how_it_ended(self._popen.returncode)
 
     def _read(self, said: "queue.Queue[tuple[_Process, Mapping[str, Any] | None]]") -> None:
         assert self._popen.stdout is not None
@@ -229,18 +226,3 @@ class _Process:
 
 
 _NOBODY: Any = object()
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with this very package where the worker finds it."""
-    here = str(Path(framepack.__file__).parents[1])
-    path = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"with exit code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-    hint = "; systems do that to programs when memory runs out" if name == "SIGKILL" else ""
-    return f"by {name}{hint}"

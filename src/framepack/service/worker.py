@@ -24,10 +24,10 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any
 
-from framepack.service.lines import line_of, read_lines
 from framepack.service.logs import about_job, configure_logs
+from framepack.service.processes import Channel
 from framepack.service.tasks import TaskRunner, settings_of
 
 __all__ = ["Worker", "main"]
@@ -105,37 +105,9 @@ class Worker:
         return end.leaves
 
 
-class _Channel:
-    """The process's own pipes, out of reach of libraries that print or read."""
-
-    def __init__(self) -> None:
-        self._input: BinaryIO = os.fdopen(os.dup(0), "rb")
-        self._output: BinaryIO = os.fdopen(os.dup(1), "wb")
-        self._lock = threading.Lock()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
-        os.dup2(2, 1)
-
-    def say(self, said: Mapping[str, Any]) -> None:
-        """Send one object; ends the process if nobody reads."""
-        try:
-            with self._lock:
-                self._output.write(line_of(said))
-                self._output.flush()
-        except OSError:
-            os._exit(0)
-
-    def listen(self, worker: Worker) -> None:
-        """Hand everything that comes to a worker until there is no more."""
-        for said in read_lines(self._input):
-            worker.hear(said)
-        worker.abandon()
-
-
 def main() -> None:
     """Work until the input ends."""
-    channel = _Channel()
+    channel = Channel()
     worker = Worker(
         channel.say,
         leave=lambda: os._exit(0),
@@ -147,7 +119,7 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server
     signal.signal(signal.SIGTERM, on_sigterm)
-    threading.Thread(target=channel.listen, args=(worker,), daemon=True).start()
+    threading.Thread(target=channel.listen, args=(worker.hear, worker.abandon), daemon=True).start()
     from framepack.pipeline.device import keep_freed_memory  # torch: takes seconds
 
     keep_freed_memory()
