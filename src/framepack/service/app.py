@@ -21,6 +21,7 @@ from framepack.service.http import (
     live,
     schema,
     sdapi,
+    session,
     sse,
     uploads,
     videos,
@@ -30,7 +31,20 @@ from framepack.service.service import Service
 
 __all__ = ["create_app"]
 
-_ROUTERS = (sse, videos, content, uploads, catalogue, schema, live, sdapi, files, health, docs)
+_ROUTERS = (
+    sse,
+    videos,
+    content,
+    uploads,
+    catalogue,
+    schema,
+    session,
+    live,
+    sdapi,
+    files,
+    health,
+    docs,
+)
 _TEXT = """
 Videos from pictures and sentences. The routes under `/v1/videos` are OpenAI's Videos API with
 more: any client of it works here. Send `Authorization: Bearer KEY` where the server wants a key.

@@ -157,6 +157,13 @@ class KeyStore:
                 found = key
         return found
 
+    def working(self, key_id: str) -> tuple[str, ApiKey] | None:
+        """The hash of a key and the key, by its id, if it works."""
+        known = (*self._of_file, *self._kept())
+        return next(
+            (each for each in known if each[1].id == key_id and each[1].revoked_at is None), None
+        )
+
     def quota(self, owner: str) -> int | None:
         """Jobs of an owner that may wait or run, if his key has a limit of its own."""
         return next((key.max_waiting for _, key in self._kept() if key.id == owner), None)

@@ -17,6 +17,7 @@ __all__ = [
     "QUEUE",
     "REMIX",
     "SCHEMA",
+    "SESSION",
     "STYLES",
     "UPLOAD",
     "UPLOADS",
@@ -186,6 +187,13 @@ SCHEMA: dict[str, Any] = {
         }
     ],
     "options": [],
+}
+SESSION: dict[str, Any] = {
+    "object": "session",
+    "needs_key": True,
+    "signed_in": True,
+    "is_admin": False,
+    "version": "1.0.0",
 }
 UPLOAD: dict[str, Any] = {
     "id": "upload_0123456789abcdef01234567",

@@ -11,26 +11,29 @@ from urllib.parse import parse_qsl
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framepack.service.http.errors import error_response
 from framepack.service.http.limits import Buckets
 from framepack.service.http.origins import Origins
-from framepack.service.keys import KeyStore
+from framepack.service.keys import ApiKey, KeyStore
 from framepack.service.links import Links, load_secret
 from framepack.service.logs import AuditLog, about_job, about_request, job_in
 from framepack.service.metrics import Metrics
 from framepack.service.options import ServiceConfig
 from framepack.service.service import Service
+from framepack.service.sessions import Sessions
 
 __all__ = ["Caller", "Guard", "caller", "install"]
 
 CALLER = "framepack.caller"
 """Where the scope of a request that was let in has its caller."""
 
-OPEN_PATHS = ("/healthz", "/readyz")
-"""What needs no key."""
+OPEN_PATHS = ("/healthz", "/readyz", "/", "/favicon.ico")
+"""What needs no key, besides the files of the studio's page."""
+_PAGE = "/studio/"
+_SESSION = "/v1/session"
 
 _MOST_JSON = 50_000_000  # bytes; a body of JSON is read whole, on the event loop
 _BODY_PAUSE_S = 60.0
@@ -70,18 +73,23 @@ def caller(request: HTTPConnection) -> Caller:
 
 
 def install(app: FastAPI, service: Service) -> None:
-    """Put the guard before an application's routes; ``app.state`` gets ``links`` and ``metrics``.
+    """Put the guard before an application's routes.
+
+    ``app.state`` gets ``links``, ``sessions`` and ``metrics``.
 
     Raises:
         FramePackError: the secret in the data folder cannot be used.
     """
-    app.state.links = Links(load_secret(service.data.secret))
+    secret = load_secret(service.data.secret)
+    app.state.links = Links(secret)
+    app.state.sessions = Sessions(secret, service.keys)
     app.state.metrics = Metrics(service)
     app.add_middleware(
         Guard,
         config=service.config,
         keys=service.keys,
         links=app.state.links,
+        sessions=app.state.sessions,
         metrics=app.state.metrics,
         audit=AuditLog(service.data.audit_log),
     )
@@ -138,6 +146,7 @@ class Guard:
         config: limits.
         keys: who may come in.
         links: signed addresses.
+        sessions: what browsers send in the place of a key.
         metrics: counts requests.
         audit: has a line for each.
     """
@@ -149,12 +158,14 @@ class Guard:
         config: ServiceConfig,
         keys: KeyStore,
         links: Links,
+        sessions: Sessions,
         metrics: Metrics,
         audit: AuditLog,
     ) -> None:
         self._app = app
         self._keys = keys
         self._links = links
+        self._sessions = sessions
         self._metrics = metrics
         self._audit = audit
         self._origins = Origins(config)
@@ -227,13 +238,15 @@ class Guard:
         if not self._keys.required:
             exchange.caller = Caller("", is_admin=True)
             return None
-        if scope["path"] in OPEN_PATHS:
-            exchange.caller = Caller("", is_admin=False)
-            return None
         secret = _secret_of(exchange.headers)
         key = self._keys.check(secret) if secret else None
+        if secret is None:
+            key = self._key_of_cookie(exchange)
         if key is not None:
             exchange.caller = Caller(key.id, is_admin=key.is_admin)
+            return None
+        if _is_open(scope["path"]) or scope["path"] == _SESSION:
+            exchange.caller = Caller("", is_admin=False)
             return None
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         is_reading = scope.get("method") in ("GET", "HEAD")
@@ -249,11 +262,18 @@ class Guard:
             401,
             "invalid_api_key",
             f"{found}; send Authorization: Bearer KEY, or HTTP Basic with the key as password",
-            {"www-authenticate": 'Basic realm="FramePack Studio", Bearer'},
+            {"www-authenticate": _challenge(exchange.headers)},
         )
 
+    def _key_of_cookie(self, exchange: _Exchange) -> ApiKey | None:
+        word = cookie_parser(exchange.headers.get("cookie", "")).get(self._sessions.cookie)
+        method = exchange.scope.get("method", "POST")  # of a socket, which can do anything
+        if word is None or not self._origins.is_own_page(method, exchange.headers):
+            return None
+        return self._sessions.check(word)
+
     def _too_often(self, exchange: _Exchange) -> _Refusal | None:
-        if exchange.scope["path"] in OPEN_PATHS:
+        if _is_open(exchange.scope["path"]):
             return None
         who = (exchange.caller and exchange.caller.owner) or f"address {exchange.address}"
         wait = self._buckets.take(who, time.monotonic())
@@ -406,6 +426,10 @@ def _closed_to(origin: str | None) -> _Refusal:
     )
 
 
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(_PAGE)
+
+
 def _secret_of(headers: Headers) -> str | None:
     """The key that a request carries; None if it carries none."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
@@ -417,6 +441,12 @@ def _secret_of(headers: Headers) -> str | None:
         except (binascii.Error, UnicodeDecodeError):
             return ""
     return headers.get("x-api-key")
+
+
+def _challenge(headers: Headers) -> str:
+    """How a key can be sent; a script's request must not make the browser itself ask for one."""
+    is_script = headers.get("sec-fetch-mode", "navigate") != "navigate"
+    return "Bearer" if is_script else 'Basic realm="FramePack Studio", Bearer'
 
 
 def _route_of(scope: Scope) -> str:

@@ -54,7 +54,20 @@ class Origins:
             return method in _SAFE or headers.get("sec-fetch-site") != "cross-site"
         if method in _SAFE or self.allows_page(origin):
             return True
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        return _is_of_host(origin, headers)
+
+    def is_own_page(self, method: str, headers: Mapping[str, str]) -> bool:
+        """Whether a request comes from a page of this server, which alone may use its cookie.
+
+        What only reads may come without a word about it, as from an address that was typed; what
+        changes something must prove it.
+        """
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin is not None and not _is_of_host(origin, headers):
+            return False
+        if method in _SAFE:
+            return site in (None, "same-origin", "none")
+        return site in (None, "same-origin") and (origin is not None or site is not None)
 
     def answer_headers(self, origin: str | None) -> dict[str, str]:
         """Headers that let a page read an answer; none for a page that may not."""
@@ -76,6 +89,10 @@ class Origins:
             "access-control-allow-headers": _HEADERS,
             "access-control-max-age": "600",
         }
+
+
+def _is_of_host(origin: str, headers: Mapping[str, str]) -> bool:
+    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
 
 
 def _hostname(host: str) -> str:
