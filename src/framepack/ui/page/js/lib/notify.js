@@ -1,0 +1,46 @@
+/** Short messages in a corner, which screen readers say aloud. */
+
+import { h, icon } from "./dom.js";
+import { t } from "./i18n.js";
+
+const SHOWN_MS = { info: 5000, success: 5000, error: 15000 };
+
+/**
+ * @param {"info" | "success" | "error"} kind
+ * @param {string} text
+ * @param {{action?: {label: string, run: () => void}}} [options]
+ */
+function show(kind, text, { action } = {}) {
+  const close = () => toast.remove();
+  const toast = h(
+    "div",
+    { class: `toast ${kind}`, role: kind === "error" ? "alert" : "status" },
+    h("p", null, text),
+    action && h("button", { class: "button small", type: "button", onclick: () => { close(); action.run(); } }, action.label),
+    h("button", { class: "button quiet small icon-only", type: "button", "aria-label": t("shell.close"), onclick: close }, icon("close")),
+  );
+  document.getElementById("toasts")?.append(toast);
+  let timer = window.setTimeout(close, SHOWN_MS[kind]);
+  toast.addEventListener("pointerenter", () => clearTimeout(timer));
+  toast.addEventListener("focusin", () => clearTimeout(timer));
+  toast.addEventListener("pointerleave", () => { timer = window.setTimeout(close, 3000); });
+}
+
+export const notify = {
+  info: (text, options) => show("info", text, options),
+  success: (text, options) => show("success", text, options),
+  error: (text, options) => show("error", text, options),
+};
+
+/** Say something to screen readers only. @param {string} text */
+export function announce(text) {
+  const place = document.getElementById("announcer");
+  if (place) place.textContent = text;
+}
+
+/** Tell what went wrong, unless a newer request took its place. @param {any} error */
+export function report(error) {
+  if (error?.name === "AbortError") return;
+  if (error?.name !== "ApiError") console.error(error);
+  notify.error(error?.message ?? String(error));
+}

@@ -1,0 +1,42 @@
+/** Start the studio: words, sign-in where a key is needed, the frame, then the page. */
+
+import { api, needsKey } from "./lib/api.js";
+import { replace } from "./lib/dom.js";
+import { loadWords } from "./lib/i18n.js";
+import { live } from "./lib/live.js";
+import { loadPrefs } from "./lib/prefs.js";
+import { applyTheme } from "./lib/theme.js";
+import { place, start } from "./router.js";
+import { showFrame } from "./shell/frame.js";
+import { signIn } from "./shell/sign_in.js";
+
+async function main() {
+  applyTheme();
+  await loadWords();
+  const root = document.getElementById("main");
+  const session = await signedIn(root);
+  const frame = showFrame(session, place().area);
+  live.start();
+  loadPrefs().catch((error) => console.warn(error.message));
+  await start(root, frame.markCurrent);
+  needsKey.subscribe((isNeeded) => isNeeded && location.reload());
+}
+
+/** The session, once there is one: a server without keys lets everybody in. */
+async function signedIn(root) {
+  for (;;) {
+    const session = await api.get("/session");
+    if (!session.needs_key || session.signed_in) {
+      needsKey.value = false;
+      replace(root);
+      return session;
+    }
+    await signIn(root);
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  const root = document.getElementById("main");
+  if (root) root.textContent = `The studio could not start: ${error.message}`;
+});

@@ -1,0 +1,73 @@
+/** Addresses of the page: `#/area/parameter/…`, each shown by the module of its area. */
+
+import { h, replace } from "./lib/dom.js";
+import { t } from "./lib/i18n.js";
+
+/** Area to module; the modules are read when they are first shown. */
+const PAGES = {
+  create: () => import("./create/page.js"),
+  video: () => import("./watch/page.js"),
+  batch: () => import("./batch/page.js"),
+  queue: () => import("./queue/page.js"),
+  gallery: () => import("./gallery/page.js"),
+  compare: () => import("./compare/page.js"),
+  tools: () => import("./tools/page.js"),
+  models: () => import("./models/page.js"),
+  settings: () => import("./settings/page.js"),
+  system: () => import("./system/page.js"),
+};
+
+/** @type {undefined | (() => void)} */
+let leave;
+let turn = 0;
+
+/** Where the page is: area and parameters. */
+export function place() {
+  const [area = "", ...params] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  return { area: area in PAGES ? area : "create", params };
+}
+
+/** Go to an address. @param {string} area @param {...string} params */
+export function go(area, ...params) {
+  location.hash = `#/${[area, ...params].map(encodeURIComponent).join("/")}`;
+}
+
+/** Show the page of the address, now and whenever it changes. @param {HTMLElement} root @param {(area: string) => void} onShown */
+export function start(root, onShown) {
+  const show = () => showPlace(root, onShown);
+  window.addEventListener("hashchange", () => show().then(() => root.focus()));
+  return show();
+}
+
+async function showPlace(root, onShown) {
+  turn += 1;
+  const mine = turn;
+  const { area, params } = place();
+  leave?.();
+  leave = undefined;
+  replace(root, h("div", { class: "shell-loading" }, t("shell.loading")));
+  onShown(area);
+  document.title = `${t(`shell.nav.${area}`)} · FramePack Studio`;
+  try {
+    const module = await PAGES[area]();
+    if (mine !== turn) return;
+    replace(root);
+    const done = await module.show(root, params);
+    if (mine === turn) leave = done ?? undefined;
+    else done?.();
+  } catch (error) {
+    if (mine !== turn) return;
+    console.error(error);
+    replace(root, failure(error));
+  }
+}
+
+function failure(error) {
+  return h(
+    "div",
+    { class: "empty", role: "alert" },
+    h("h1", null, t("shell.page_failed")),
+    h("p", null, error?.message ?? String(error)),
+    h("button", { class: "button", type: "button", onclick: () => location.reload() }, t("shell.reload")),
+  );
+}
