@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
 from framepack.client import calls
-from framepack.client.calls import Call, File, Source
+from framepack.client.calls import Call, File, Source, Wanted
 from framepack.client.errors import ClientError, StillWorking, VideoNotMade
 from framepack.client.exchange import (
     CONNECT_S,
@@ -142,11 +142,15 @@ class AsyncClient:
         """Read a video."""
         return await self._send(calls.get(video_id))
 
-    async def list(self, *, newest_first: bool = True, page_size: int = 50) -> AsyncIterator[Video]:
-        """All videos, read page by page as they are taken."""
+    async def list(
+        self, *, newest_first: bool = True, page_size: int = 50, **wanted: Unpack[Wanted]
+    ) -> AsyncIterator[Video]:
+        """All videos, or those that are wanted, read page by page as they are taken."""
         after = None
         while True:
-            page = await self.page(after=after, limit=page_size, newest_first=newest_first)
+            page = await self.page(
+                after=after, limit=page_size, newest_first=newest_first, **wanted
+            )
             for video in page.videos:
                 yield video
             after = page.last_id
@@ -154,10 +158,17 @@ class AsyncClient:
                 return
 
     async def page(
-        self, *, after: str | None = None, limit: int = 20, newest_first: bool = True
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = True,
+        **wanted: Unpack[Wanted],
     ) -> Page:
         """Some videos: those after one, in the order in which they were asked for."""
-        return await self._send(calls.page(after=after, limit=limit, newest_first=newest_first))
+        return await self._send(
+            calls.page(after=after, limit=limit, newest_first=newest_first, **wanted)
+        )
 
     async def cancel(self, video_id: str) -> Video:
         """Have it end; if it runs, within a step."""

@@ -1,21 +1,22 @@
 """Every request that a client makes, and how its answer is read: both clients send these."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from framepack.client.errors import BadAnswer
-from framepack.client.records import Health, Model, Page, Upload, Variant, Video
+from framepack.client.records import Health, Model, Page, State, Upload, Variant, Video
 from framepack.domain.errors import InvalidRequest
 
 __all__ = [
     "Call",
     "File",
     "Source",
+    "Wanted",
     "cancel",
     "content_path",
     "create",
@@ -113,9 +114,29 @@ def get(video_id: str) -> Call[Video]:
     return Call("GET", _path(video_id), Video.read)
 
 
-def page(*, after: str | None, limit: int, newest_first: bool) -> Call[Page]:
+class Wanted(TypedDict, total=False):
+    """Which videos are wanted; all unless something is said."""
+
+    search: str
+    """Words, each of which is in a prompt, is the seed, or begins the id."""
+    states: Sequence[State]
+    """In one of them."""
+    group: str
+    """They were sent with it."""
+
+
+def page(
+    *, after: str | None, limit: int, newest_first: bool, **wanted: Unpack[Wanted]
+) -> Call[Page]:
     """Read some videos."""
-    params = {"after": after, "limit": limit, "order": "desc" if newest_first else "asc"}
+    params = {
+        "after": after,
+        "limit": limit,
+        "order": "desc" if newest_first else "asc",
+        "search": wanted.get("search"),
+        "state": ",".join(wanted.get("states", ())) or None,
+        "group": wanted.get("group"),
+    }
     return Call("GET", "v1/videos", Page.read, params=params)
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
 from framepack.client import calls
-from framepack.client.calls import Call, File, Source
+from framepack.client.calls import Call, File, Source, Wanted
 from framepack.client.errors import ClientError, StillWorking, VideoNotMade
 from framepack.client.exchange import (
     CONNECT_S,
@@ -140,19 +140,28 @@ class Client:
         """Read a video."""
         return self._send(calls.get(video_id))
 
-    def list(self, *, newest_first: bool = True, page_size: int = 50) -> Iterator[Video]:
-        """All videos, read page by page as they are taken."""
+    def list(
+        self, *, newest_first: bool = True, page_size: int = 50, **wanted: Unpack[Wanted]
+    ) -> Iterator[Video]:
+        """All videos, or those that are wanted, read page by page as they are taken."""
         after = None
         while True:
-            page = self.page(after=after, limit=page_size, newest_first=newest_first)
+            page = self.page(after=after, limit=page_size, newest_first=newest_first, **wanted)
             yield from page.videos
             after = page.last_id
             if not page.has_more or after is None:
                 return
 
-    def page(self, *, after: str | None = None, limit: int = 20, newest_first: bool = True) -> Page:
+    def page(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = True,
+        **wanted: Unpack[Wanted],
+    ) -> Page:
         """Some videos: those after one, in the order in which they were asked for."""
-        return self._send(calls.page(after=after, limit=limit, newest_first=newest_first))
+        return self._send(calls.page(after=after, limit=limit, newest_first=newest_first, **wanted))
 
     def cancel(self, video_id: str) -> Video:
         """Have it end; if it runs, within a step."""

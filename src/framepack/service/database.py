@@ -70,6 +70,26 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE tasks (
+        id TEXT PRIMARY KEY,
+        number INTEGER NOT NULL UNIQUE,
+        tool TEXT NOT NULL,
+        title TEXT NOT NULL,
+        state TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        given TEXT NOT NULL,
+        files TEXT NOT NULL,
+        progress REAL NOT NULL DEFAULT 0,
+        message TEXT NOT NULL DEFAULT '',
+        created_at REAL NOT NULL,
+        started_at REAL,
+        finished_at REAL,
+        output TEXT NOT NULL DEFAULT '{}',
+        error TEXT
+    ) STRICT;
+    CREATE INDEX tasks_by_turn ON tasks (state, number);
+    """,
 )
 """Each is applied once, in this order; new ones are appended, none is ever changed."""
 
@@ -92,6 +112,7 @@ class Database:
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             self._connection.row_factory = sqlite3.Row
+            self._connection.create_function("folded", 1, str.casefold, deterministic=True)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
         self._migrate()

@@ -19,6 +19,7 @@ from framepack.service.records import (
     WrongState,
 )
 from framepack.service.rows import CANCELLED, Jobs, as_text, job_of, log, must_be, row_of
+from framepack.service.searching import JobFilter
 
 __all__ = ["JobStore", "new_job_id"]
 
@@ -131,6 +132,8 @@ class JobStore(Jobs):
         newest_first: bool = True,
         owner: str | None = None,
         states: Sequence[State] | None = None,
+        group: str | None = None,
+        search: str = "",
     ) -> Page:
         """Read jobs in the order in which they were sent.
 
@@ -138,19 +141,12 @@ class JobStore(Jobs):
             after: id of the last job of the page before.
             limit: jobs at most.
             newest_first: or oldest first.
-            owner: whose; None for everybody's.
-            states: in which states; None for any.
+            owner, states, group, search: see :class:`framepack.service.searching.JobFilter`.
 
         Raises:
             NoSuchJob: ``after`` is no job.
         """
-        clauses, values = ["1"], list[Any]()
-        if owner is not None:
-            clauses.append("owner = ?")
-            values.append(owner)
-        if states is not None:
-            clauses.append(f"state IN ({','.join('?' * len(states))})")
-            values += states
+        clauses, values = JobFilter(owner, states, group, search).conditions()
         with self._database.reading() as connection:
             if after is not None:
                 clauses.append(f"number {'<' if newest_first else '>'} ?")

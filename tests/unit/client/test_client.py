@@ -246,6 +246,14 @@ def test_list_goes_from_page_to_page() -> None:
     assert Page.read(pages[1]).last_id == "video_1"
 
 
+def test_list_asks_for_what_is_wanted() -> None:
+    client, stub = _client(_ok({"data": [video(id="video_1")], "has_more": False}))
+    found = list(client.list(search="red ball", states=["queued", "running"], group="grid"))
+    assert [each.id for each in found] == ["video_1"]
+    sent = dict(stub.requests[0].url.params)
+    assert (sent["search"], sent["state"], sent["group"]) == ("red ball", "queued,running", "grid")
+
+
 def test_wait_calls_for_each_change_and_returns_the_end() -> None:
     half = _ok(video(status="in_progress", progress=50))
     client, _ = _client(_ok(video()), half, half, _ok(video(status="completed", progress=100)))

@@ -204,3 +204,35 @@ def test_events_are_numbered_without_gap_and_replayed_from_any(house: House) -> 
     assert [event.seq for event in events] == [1, 2, 3]
     assert house.store.events(job, after=2) == events[2:]
     assert house.store.events(job, limit=1) == events[:1]
+
+
+def test_jobs_are_found_by_words_of_their_prompts(house: House) -> None:
+    ball = house.add(prompt="A RED ball, Größe zwei", seed=11)
+    dog = house.add(prompt="a dog", section_prompts=[{"prompt": "a red bird"}], seed=22)
+
+    def found(search: str) -> list[str]:
+        return [job.id for job in house.store.page(search=search, newest_first=False).jobs]
+
+    assert found("red") == [ball.id, dog.id]
+    assert found("ball RED") == [ball.id]
+    assert found("grösse") == [ball.id]  # as ß is folded
+    assert found("dog bird") == [dog.id]
+    assert found("cat") == []
+    assert found("100%") == []
+    assert found("  ") == [ball.id, dog.id]
+
+
+def test_jobs_are_found_by_their_seed_and_the_beginning_of_their_id(house: House) -> None:
+    first = house.add(seed=11)
+    second = house.add(seed=112)
+    assert [job.id for job in house.store.page(search="11").jobs] == [first.id]
+    for text in (second.id, second.id[:14], second.id[6:16]):
+        assert [job.id for job in house.store.page(search=text).jobs] == [second.id]
+    assert house.store.page(search="video_").jobs == ()
+
+
+def test_jobs_of_a_group_are_found(house: House) -> None:
+    inside, _ = house.store.create(new_job_id(), {}, {}, options={"group": "grid"})
+    alone = house.add()
+    assert [job.id for job in house.store.page(group="grid").jobs] == [inside.id]
+    assert [job.id for job in house.store.page(group="").jobs] == [alone.id]

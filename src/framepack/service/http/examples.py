@@ -12,6 +12,7 @@ __all__ = [
     "MODEL",
     "MODELS",
     "MOVE",
+    "NEW_TASK",
     "PLAN",
     "PLANNED",
     "QUEUE",
@@ -19,6 +20,9 @@ __all__ = [
     "SCHEMA",
     "SESSION",
     "STYLES",
+    "TASK",
+    "TASKS",
+    "TOOLS",
     "UPLOAD",
     "UPLOADS",
     "VIDEO",
@@ -103,6 +107,9 @@ VIDEO: dict[str, Any] = {
     "num_frames": 60,
     "notes": [],
     "request": {"prompt": "a red ball rolls to the right", "duration_s": 2.0, "seed": 7},
+    "options": {"container": "mp4", "thumbnail": True},
+    "group": "",
+    "label": "",
     "output": {},
 }
 
@@ -204,6 +211,53 @@ UPLOAD: dict[str, Any] = {
     "expires_at": 1795086400,
 }
 UPLOADS: dict[str, Any] = {"object": "list", "data": [UPLOAD]}
+NEW_TASK: dict[str, Any] = {"video": "video_0123456789abcdef01234567", "speed": 0.5}
+TASK: dict[str, Any] = {
+    "id": "task_0123456789abcdef01234567",
+    "object": "task",
+    "tool": "interpolate",
+    "title": "Interpolate",
+    "state": "completed",
+    "progress": 1.0,
+    "message": "",
+    "created_at": 1795000000,
+    "started_at": 1795000001.5,
+    "finished_at": 1795000009.5,
+    "fields": {"video": "video of video_0123456789abcdef01234567", "speed": 0.5},
+    "output": {
+        "video": "interpolate.mp4",
+        "report": {"width": 128, "height": 128, "fps": 30.0, "num_frames": 120, "duration_s": 4.0},
+    },
+    "error": None,
+}
+TASKS: dict[str, Any] = {
+    "object": "list",
+    "data": [TASK],
+    "first_id": TASK["id"],
+    "last_id": TASK["id"],
+    "has_more": False,
+}
+TOOLS: dict[str, Any] = {
+    "object": "list",
+    "data": [
+        {
+            "id": "drift",
+            "title": "Drift report",
+            "help": "Measure what sharpness, contrast, colour and motion do along a video.",
+            "fields": [
+                {
+                    "name": "video",
+                    "title": "Video",
+                    "help": "A finished video.",
+                    "kind": "file",
+                    "many": False,
+                    "needed": True,
+                    "accepts": "video",
+                }
+            ],
+        }
+    ],
+}
 
 
 def answer(model: type[BaseModel], text: str, example: dict[str, Any]) -> dict[int | str, Any]:

@@ -89,6 +89,9 @@ class VideoObject(BaseModel):
     num_frames: int
     notes: list[str] = Field(description="Lines that people should see.")
     request: dict[str, Any] = Field(description="What was asked; files by their names.")
+    options: dict[str, Any] = Field(description="What is to be left besides the video.")
+    group: str = Field(description="Videos that belong together have the same.")
+    label: str = Field(description="Which one of its group it is.")
     output: dict[str, Any] = Field(description="What there is to download, and statistics.")
 
 
@@ -172,6 +175,9 @@ def video_values(job: Job) -> dict[str, Any]:
         "num_frames": planned["num_frames"],
         "notes": planned["notes"],
         "request": _named(job.request),
+        "options": dict(job.options),
+        "group": job.options.get("group", ""),
+        "label": job.options.get("label", ""),
         "output": dict(job.output),
     }
 

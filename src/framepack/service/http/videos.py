@@ -27,7 +27,7 @@ from framepack.service.http.received import job_of, received
 from framepack.service.http.schemas import request_body
 from framepack.service.http.wire import Asked, read_asked
 from framepack.service.inputs import Input
-from framepack.service.records import Job
+from framepack.service.records import STATES, Job, State
 from framepack.service.service import Service
 
 __all__ = ["router"]
@@ -164,12 +164,38 @@ def list_videos(
     after: Annotated[str | None, Query(description="The id that the last page ended with.")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Videos of a page.")] = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="By creation.")] = "desc",
+    search: Annotated[
+        str, Query(max_length=500, description="Words of prompts, a seed, or how an id begins.")
+    ] = "",
+    state: Annotated[
+        str | None, Query(description=f"Some of {', '.join(STATES)}, between commas.")
+    ] = None,
+    group: Annotated[str | None, Query(max_length=200, description="The videos' group.")] = None,
 ) -> JSONResponse:
     """List videos, the newest first."""
     page = _service(request).store.page(
-        owner=who.sees, after=after, limit=limit, newest_first=order == "desc"
+        owner=who.sees,
+        after=after,
+        limit=limit,
+        newest_first=order == "desc",
+        states=_states(state),
+        group=group,
+        search=search,
     )
     return JSONResponse(list_values(page))
+
+
+def _states(text: str | None) -> list[State] | None:
+    if not text:
+        return None
+    found: list[State] = [known for known in STATES if known in text.split(",")]
+    unknown = set(text.split(",")) - set(found)
+    if unknown:
+        raise InvalidRequest(
+            f"state is {min(unknown)[:40]!r}; it must be some of {', '.join(STATES)}, between "
+            "commas"
+        )
+    return found
 
 
 @router.get("/{video_id}", responses=_VIDEO)

@@ -211,6 +211,8 @@ def test_what_was_asked_reaches_the_engine(
         "frames": "jpg",
         "raw": True,
         "audio": "",
+        "group": "",
+        "label": "",
     }
     assert "mp4_opt: words without a value were left out" in reply.json()["message"]
 

@@ -323,3 +323,25 @@ def test_an_error_is_never_its_own_cause(
         refused(client.post("/v1/videos", json=body), 422)
     assert len(seen) == 2
     assert all(error.__cause__ is not error for error in seen)
+
+
+def test_a_list_is_searched_by_words_state_and_group(client: TestClient) -> None:
+    first = running_one(client)
+    red = make(client, prompt="a red bird", group="grid 1", label="red", seed=4)
+    make(client, prompt="a blue bird", group="grid 1", label="blue")
+    assert (red["group"], red["label"], red["options"]["container"]) == ("grid 1", "red", "mp4")
+
+    def ids(**query: str) -> list[str]:
+        return [each["id"] for each in client.get("/v1/videos", params=query).json()["data"]]
+
+    assert ids(search="red bird") == [red["id"]]
+    assert ids(state="running,completed") == [first]
+    assert len(ids(group="grid 1")) == 2
+    assert ids(group="grid 1", search="4") == [red["id"]]
+    assert "it must be some of" in refused(client.get("/v1/videos?state=runing"), 422)
+
+
+def test_a_remix_is_of_no_group(client: TestClient) -> None:
+    parent = make(client, group="grid 1", label="red")
+    again = client.post(f"/v1/videos/{parent['id']}/remix", json={"prompt": "blue"}).json()
+    assert (again["group"], again["label"]) == ("", "")
