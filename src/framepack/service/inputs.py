@@ -11,7 +11,15 @@ from framepack.domain.errors import InvalidRequest
 from framepack.media.files import shown
 from framepack.service.records import StoreFull
 
-__all__ = ["PICTURES", "SECTION_FILES", "VIDEOS", "Input", "named_files", "store_inputs"]
+__all__ = [
+    "PICTURES",
+    "SECTION_FILES",
+    "VIDEOS",
+    "Input",
+    "link_or_copy",
+    "named_files",
+    "store_inputs",
+]
 
 PICTURES = ("image", "end_image")
 """Fields of a request that name a picture."""
@@ -68,7 +76,7 @@ def store_inputs(inputs: Mapping[str, Input], folder: Path) -> dict[str, Path]:
             if given.is_ours:
                 shutil.move(given.path, target)
             else:
-                _link_or_copy(given.path, target)
+                link_or_copy(given.path, target)
         except FileNotFoundError as error:
             raise InvalidRequest(f"file {shown(given.name)} is gone; send it again") from error
         except OSError as error:
@@ -139,7 +147,7 @@ def _not_sent(name: str, word: object) -> InvalidRequest:
     )
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
     """Inputs are never changed, so one copy on the disk serves several jobs."""
     try:
         os.link(source, target)
@@ -162,4 +170,6 @@ def _suffix(path: Path) -> str:
         return ".avif" if head[8:12] in (b"avif", b"avis") else ".mp4"
     if head[:4] == b"\x1aE\xdf\xa3":
         return ".mkv"
+    if head[4:9] == b"\0\0\0\0{":
+        return ".safetensors"
     return next((suffix for magic, suffix in _SUFFIXES.items() if head.startswith(magic)), "")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from framepack.service.inputs import Input
+from framepack.service.inputs import Input, link_or_copy
 from framepack.service.records import NoSuchJob, QuotaExceeded, StoreFull
 
 __all__ = ["Upload", "Uploads"]
@@ -63,6 +64,11 @@ class Uploads:
         self._most_bytes = most_bytes
         self._clock = clock
 
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self._folder
+
     def keep(self, path: Path, *, name: str, owner: str) -> Upload:
         """Take a file over.
 
@@ -96,6 +102,36 @@ class Uploads:
                 f"the upload cannot be kept: {error.strerror}; free some space"
             ) from error
         return upload
+
+    def keep_copy(self, path: Path, *, name: str, owner: str) -> Upload:
+        """Take a copy of a file that is never changed; one that is here already is found again.
+
+        Args:
+            path: the file, which stays.
+            name: as the sender is to call it.
+            owner: whose the copy is.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            QuotaExceeded, StoreFull: see :meth:`keep`.
+        """
+        soon = self._clock() + self._keep_s / 2
+        for upload in self.list(sees=owner):
+            if (upload.owner, upload.name) == (owner, name) and upload.expires_at > soon:
+                with suppress(OSError):
+                    if (self._folder / upload.id).samefile(path):
+                        return upload
+        with tempfile.TemporaryDirectory(prefix="request-", dir=self._folder) as folder:
+            copy = Path(folder) / "file"
+            try:
+                link_or_copy(path, copy)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise StoreFull(
+                    f"the upload cannot be kept: {error.strerror}; free some space"
+                ) from error
+            return self.keep(copy, name=name, owner=owner)
 
     def get(self, upload_id: str, *, sees: str | None) -> Upload:
         """An upload by its id.
