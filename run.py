@@ -4,6 +4,7 @@
     python3 run.py generate --image photo.jpg --prompt "the camera pans left" -o out.mp4
     python3 run.py test [--full] [pytest arguments]
     python3 run.py setup [--torch BUILD] [--extras dev,docs]
+    python3 run.py update
 
 Every other command goes to the `framepack` program. The first start makes `.venv`,
 looks for an accelerator, installs the torch build that serves it and then the
@@ -225,9 +226,25 @@ def parse_setup(arguments: Sequence[str]) -> tuple[list[str], str]:
     return extras, options.torch or os.environ.get("FRAMEPACK_TORCH") or detect_build()
 
 
+def update(arguments: Sequence[str]) -> int:
+    """Bring the checkout to its newest version and what is installed along with it."""
+    from bootstrap.update import pull
+
+    if arguments:
+        raise SetupError(f"found {arguments[0]!r} after update, which takes no arguments")
+    pull()
+    if not read_stamp():
+        say("the next start installs what is needed")
+        return 0
+    # The new run.py installs what the new constraints.txt says, and names the version.
+    return hand_over([sys.executable, str(ROOT / "run.py"), "--version"])
+
+
 def main(arguments: list[str]) -> int:
     """Set up what the command needs, then run it."""
     command = arguments[0] if arguments else "--help"
+    if command == "update":
+        return update(arguments[1:])
     extras: list[str] = []
     build = os.environ.get("FRAMEPACK_TORCH", "")
     if command == "test":

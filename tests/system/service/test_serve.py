@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from tests.helpers.runs import write_picture
 from tests.helpers.service import until
 
+from framepack.cli.reach import far_addresses
 from framepack.client import Client
 from framepack.media.video import probe
 
@@ -42,7 +45,9 @@ def _framepack(*arguments: str, cwd: Path, **environment: str) -> subprocess.Com
 
 
 @contextmanager
-def _serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _serving(
+    folder: Path, *arguments: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server and the address that it printed."""
     with (folder / "server.log").open("a") as log:
         process = subprocess.Popen(
@@ -52,7 +57,7 @@ def _serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[s
             stderr=log,
             text=True,
             cwd=folder,
-            env=_environment(),
+            env=_environment(**environment),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     assert process.stdout is not None
@@ -64,6 +69,11 @@ def _serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[s
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def _said(folder: Path) -> str:
+    """What servers in a folder wrote for people, and their log."""
+    return (folder / "server.log").read_text()
 
 
 def _stopped(process: subprocess.Popen[str]) -> int:
@@ -175,6 +185,55 @@ def test_a_server_that_others_reach_needs_a_key(tmp_path: Path) -> None:
         unhealthy = _framepack("doctor", "--server", url, cwd=tmp_path)
         assert unhealthy.returncode == 1
         assert "!!  access" in unhealthy.stdout
+
+
+def test_share_needs_a_key_and_tells_others_where_to_go(tmp_path: Path) -> None:
+    data = ("--data-dir", str(tmp_path / "data"))
+    refused = _framepack("serve", "--share", "--port", "0", *data, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "framepack keys create" in refused.stderr
+    both = _framepack("serve", "--share", "--server", "127.0.0.1", *data, cwd=tmp_path)
+    assert (both.returncode, both.stderr.count("\n")) == (2, 1)
+    assert "--share listens at every address" in both.stderr
+
+    _framepack("keys", "create", "anna", *data, cwd=tmp_path)
+    with _serving(tmp_path, "--share", "--port", "0") as (process, url):
+        connections = psutil.Process(process.pid).net_connections()
+        listening = {at.laddr.ip for at in connections if at.status == psutil.CONN_LISTEN}
+        assert listening == {"0.0.0.0"}
+        assert _stopped(process) == 0
+    (line,) = re.findall(r"^Others on the network.*$", _said(tmp_path), re.MULTILINE)
+    for address in far_addresses():
+        assert f"http://{address}:{url.rpartition(':')[2]}" in line
+
+
+def test_the_studio_is_there_and_opens_unless_only_programs_are_served(tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >> "{tmp_path}/opened"\n')
+    browser.chmod(0o755)
+    opened = tmp_path / "opened"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    asked = ("--inbrowser", "--server", "127.0.0.1", "--port", port)
+    with _serving(tmp_path, *asked, BROWSER=f"{browser} %s") as (_, url):
+        until(opened.exists, 20)
+        with urllib.request.urlopen(url, timeout=20) as page:
+            assert page.headers["Content-Type"].startswith("text/html")
+        again = _framepack("serve", *asked, cwd=tmp_path, BROWSER=f"{browser} %s")
+        assert (again.returncode, again.stdout.strip()) == (0, url)
+        until(lambda: len(opened.read_text().splitlines()) == 2, 20)
+    assert opened.read_text().splitlines() == [url, url]
+    assert f"The studio is there: open {url}" in _said(tmp_path)
+
+    with _serving(tmp_path, "--no-ui", "--port", "0") as (_, url):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=20)
+        assert refused.value.code == 404
+        refused.value.close()
+        with urllib.request.urlopen(f"{url}/healthz", timeout=20) as answer:
+            assert json.load(answer)["status"] == "ok"
+    neither = _framepack("serve", "--no-ui", "--inbrowser", cwd=tmp_path)
+    assert (neither.returncode, neither.stderr.count("\n")) == (2, 1)
 
 
 def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:

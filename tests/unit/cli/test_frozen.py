@@ -211,7 +211,11 @@ FROZEN = {
     | MACHINE,
     "framepack serve": {
         "--host",
+        "--server",
         "--port",
+        "--share",
+        "--inbrowser",
+        "--no-ui",
         "--api-key-file",
         "--data-dir",
         "--executor",
