@@ -1,9 +1,9 @@
-"""The Python face for finished videos: cut, join and enlarge them, put them into another time.
+"""The Python face for finished videos: cut, join, enlarge and encode them.
 
 Bad input is refused before a file is written. Importing this module imports no torch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +13,15 @@ from framepack.domain.clips import ClipEdit
 from framepack.domain.errors import InvalidRequest, as_bad_input
 
 if TYPE_CHECKING:
+    from framepack.domain.request import GenerationRequest
     from framepack.media.clip_frames import Enlarger
     from framepack.media.clips import ClipJob
     from framepack.media.files import StrPath
 
-__all__ = ["Clip", "edit_clip", "upscale"]
+__all__ = ["Clip", "edit_clip", "encode_frames", "upscale"]
 
 _SMALLEST_TILE = 16
+_DEFAULT_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,85 @@ def upscale(
     enlarger = _enlarger(Path(weights), tile, device)
     job = plan_clip([video], output, asked, encoding=encoding, enlarger=enlarger, **given)
     return _written(job, embed=embed, on_progress=on_progress)
+
+
+def encode_frames(
+    frames: "StrPath",
+    *,
+    output: "StrPath",
+    fps: float | None = None,
+    codec: str | None = None,
+    codec_options: str = "",
+    pixel_format: str | None = None,
+    audio: "StrPath | None" = None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Clip:
+    """Encode raw frames to a video, which carries their request with its new encoding.
+
+    Args:
+        frames: the safetensors file of a generation's raw frames.
+        output: the file to write: mp4, mkv, mov, webm, gif or webp by its suffix.
+        fps: frames per second; None for what the file says, else 30.
+        codec: encoder, as in a request.
+        codec_options: options of the encoder, such as ``crf:18``.
+        pixel_format: layout of the file's pixels.
+        audio: a file whose sound the video gets.
+        on_progress: called with frames done and frames in all.
+
+    Raises:
+        InvalidRequest: bad input; nothing was written.
+        WorkspaceError: the disk is full or cannot be written.
+    """
+    from framepack.domain.request import GenerationRequest
+    from framepack.media.codecs import NO_VIDEO
+    from framepack.media.encode import write_video
+    from framepack.media.exports import open_raw_frames
+    from framepack.media.outputs import Outputs, check_encoding, format_of, settle_codec
+    from framepack.media.writer import frame_rate
+
+    raw = open_raw_frames(frames)
+    outputs = Outputs.of(output, audio=audio)
+    encoding = {"codec": codec, "codec_options": codec_options, "pixel_format": pixel_format}
+    rate = fps if fps is not None else raw.fps or _DEFAULT_FPS
+    asked = GenerationRequest.parse(fps=rate, **encoding)
+    if asked.codec == NO_VIDEO:
+        raise InvalidRequest("what is encoded is a video; leave --codec none out")
+    outputs.check(asked.codec)
+    asked, line = settle_codec(asked, outputs.video)
+    check_encoding(asked, outputs.video, width=raw.width, height=raw.height, fps=asked.fps)
+    step = _counted(on_progress, raw.num_frames)
+    write_video(
+        _telling(raw.frames(), step),
+        outputs.video,
+        width=raw.width,
+        height=raw.height,
+        fps=asked.fps,
+        video_format=format_of(asked),
+        document=_encoded_again(raw.document, asked),
+        audio=outputs.audio,
+    )
+    notes = () if line is None else (line,)
+    size = {"width": raw.width, "height": raw.height}
+    return Clip(
+        outputs.video, **size, fps=frame_rate(asked.fps), num_frames=raw.num_frames, notes=notes
+    )
+
+
+def _encoded_again(document: dict[str, Any], asked: "GenerationRequest") -> dict[str, Any] | None:
+    """What raw frames say about themselves, with the encoding that they get."""
+    if not isinstance(document.get("request"), dict):
+        return None
+    names = ("codec", "codec_options", "pixel_format")
+    encoding = {name: getattr(asked, name) for name in names}
+    return {**document, "request": {**document["request"], **encoding}}
+
+
+def _telling(frames: Iterator[Any], step: Callable[[], object] | None) -> Iterator[Any]:
+    """The frames, with a word after each."""
+    for frame in frames:
+        yield frame
+        if step is not None:
+            step()
 
 
 def _enlarger(weights: Path, tile: int, device: str) -> "Enlarger":

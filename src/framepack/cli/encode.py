@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.cli.console import write
+from framepack.cli.frames_bar import frames_bar
 from framepack.cli.options import AudioFile, FramesDir, FramesFormat, Quiet
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def command(
     from framepack.domain.errors import InvalidRequest
     from framepack.domain.request import GenerationRequest
     from framepack.media.exports import open_raw_frames
-    from framepack.media.outputs import Outputs, check_encoding, settle_codec
+    from framepack.media.outputs import Outputs
 
     raw = open_raw_frames(source)
     if output is None and frames_dir is None:
@@ -99,44 +100,31 @@ def command(
     if cv2:
         _encode_with_opencv(raw, asked.fps, codec, outputs, quiet=quiet)
         return
-    asked, line = settle_codec(asked, video)
-    check_encoding(asked, video, width=raw.width, height=raw.height, fps=asked.fps)
-    if line is not None and not quiet:
-        write(line)
-    _encode(raw, asked, outputs, quiet=quiet)
-
-
-def _encode(
-    raw: "RawFrames", asked: "GenerationRequest", outputs: "Outputs", *, quiet: bool
-) -> None:
-    """Write what is wanted, and print where it is."""
-    from framepack.media.codecs import NO_VIDEO
-    from framepack.media.encode import write_video
-    from framepack.media.outputs import format_of
-
+    if output is not None:
+        made = _encode(asked, source, outputs, quiet=quiet)
     _write_frames(raw, outputs, quiet=quiet)
-    if asked.codec != NO_VIDEO:
-        write_video(
-            _shown(raw, outputs.video.suffix, quiet=quiet),
-            outputs.video,
-            width=raw.width,
-            height=raw.height,
+    if output is not None:
+        write(made)
+
+
+def _encode(asked: "GenerationRequest", source: str, outputs: "Outputs", *, quiet: bool) -> str:
+    """Write the video; returns where it is."""
+    from framepack.finished import encode_frames
+
+    with frames_bar(quiet=quiet) as on_progress:
+        made = encode_frames(
+            source,
+            output=outputs.video,
             fps=asked.fps,
-            video_format=format_of(asked),
-            document=_document(raw, asked),
+            codec=asked.codec,
+            codec_options=asked.codec_options,
+            pixel_format=asked.pixel_format,
             audio=outputs.audio,
+            on_progress=on_progress,
         )
-        write(str(outputs.video))
-
-
-def _document(raw: "RawFrames", asked: "GenerationRequest") -> dict[str, Any] | None:
-    """What the raw frames say about themselves, with the encoding that they get."""
-    document = raw.document
-    if not isinstance(document.get("request"), dict):
-        return None
-    names = ("codec", "codec_options", "pixel_format")
-    encoding = {name: getattr(asked, name) for name in names}
-    return {**document, "request": {**document["request"], **encoding}}
+    for note in () if quiet else made.notes:
+        write(note)
+    return str(made.path)
 
 
 def _refuse_beside_cv2(

@@ -30,15 +30,16 @@ def command(
         ),
     ],
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--weights",
             metavar="FILE",
             show_default=False,
             help="Weights of ESRGAN, Real-ESRGAN or what was trained from them, .safetensors or "
-            ".pth. They say how many times as large pictures get.",
+            ".pth. They say how many times as large pictures get; default: the settings' "
+            "upscaler_weights.",
         ),
-    ],
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -91,14 +92,20 @@ def command(
 
     if not tile.isdecimal():
         raise InvalidRequest(f"--tile is {tile!r}; it must be a whole number of pixels, or 0")
+    settings = Settings.load(device=device)
+    chosen = weights or settings.upscaler_weights
+    if chosen is None:
+        raise InvalidRequest(
+            "no weights were named; give --weights FILE, or set upscaler_weights in the settings"
+        )
     fields: dict[str, Any] = {} if size is None else {"size": size}
     with frames_bar(quiet=quiet) as on_progress:
         made = upscale(
             video,
             output=output,
-            weights=weights,
+            weights=chosen,
             tile=int(tile),
-            device=Settings.load(device=device).device,
+            device=settings.device,
             embed=not no_metadata,
             on_progress=on_progress,
             codec=codec,

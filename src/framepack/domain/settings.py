@@ -146,6 +146,12 @@ class Settings(BaseSettings):
         description="Weights for interpolation by RIFE 4.5 to 4.18, .safetensors, .pkl or .pth, "
         "in place of the small ones in the package.",
     )
+    upscaler_weights: Path | None = Field(
+        None,
+        title="Upscaler's weights",
+        description="Weights of ESRGAN, Real-ESRGAN or what was trained from them, .safetensors or "
+        ".pth, for `upscale` where none are named.",
+    )
     remote_vae_url: str | None = Field(
         None,
         title="Remote VAE's endpoint",
@@ -216,6 +222,7 @@ class Settings(BaseSettings):
         "wildcards_dir",
         "tiny_vae",
         "rife_weights",
+        "upscaler_weights",
         "hf_home",
         "hf_hub_cache",
     )

@@ -24,6 +24,7 @@ from framepack.service.http import (
     sdapi,
     session,
     sse,
+    tools,
     uploads,
     videos,
 )
@@ -34,6 +35,7 @@ __all__ = ["create_app"]
 
 _ROUTERS = (
     sse,
+    tools,
     videos,
     content,
     uploads,

@@ -8,7 +8,7 @@ from platformdirs import user_data_path
 
 from framepack.domain.errors import InvalidRequest
 
-__all__ = ["DataFolder", "JobFolder"]
+__all__ = ["DataFolder", "JobFolder", "TaskFolder"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,46 @@ class JobFolder:
 
 
 @dataclass(frozen=True)
+class TaskFolder:
+    """A task's own files; see ``framepack.service.tools``.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def inputs(self) -> Path:
+        """What it works on."""
+        return self.path / "inputs"
+
+    @property
+    def output(self) -> Path:
+        """What it leaves."""
+        return self.path / "output"
+
+    def file(self, name: str) -> Path:
+        """An output by its name.
+
+        Raises:
+            InvalidRequest: the name leads elsewhere, or there is no such file.
+        """
+        path = self.output / name
+        if not path.is_file() or not path.resolve().is_relative_to(self.output.resolve()):
+            raise InvalidRequest(f"there is no file {name!r} among what the task left")
+        return path
+
+    def remove_inputs(self) -> None:
+        """Remove what it worked on."""
+        shutil.rmtree(self.inputs, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
 class DataFolder:
     """The service's data.
 
@@ -114,7 +154,13 @@ class DataFolder:
             raise InvalidRequest(f"{job_id!r} is no id of a job")
         return JobFolder(self.path / "jobs" / job_id)
 
+    def task(self, task_id: str) -> TaskFolder:
+        """The folder of a task, which need not be there."""
+        if not task_id.replace("_", "").isalnum():
+            raise InvalidRequest(f"{task_id!r} is no id of a task")
+        return TaskFolder(self.path / "tasks" / task_id)
+
     def make(self) -> None:
         """Make the folders."""
-        for folder in (self.path, self.uploads, self.path / "jobs"):
+        for folder in (self.path, self.uploads, self.path / "jobs", self.path / "tasks"):
             folder.mkdir(parents=True, exist_ok=True)

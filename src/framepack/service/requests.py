@@ -16,7 +16,7 @@ from framepack.service.options import ServiceConfig
 __all__ = ["check_limits", "in_words", "lora_names", "served", "without_options"]
 
 _LORA_SUFFIX = ".safetensors"
-_IN_BRACKETS = re.compile(r" \(--[a-z0-9-]+\)")
+_IN_BRACKETS = re.compile(r" \(--[a-z0-9-]+(?:, --[a-z0-9-]+)*\)")
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 
 
@@ -79,7 +79,10 @@ def check_limits(request: GenerationRequest, config: ServiceConfig) -> None:
 
 
 def in_words(
-    error: InvalidRequest, names: Mapping[Path, str], settings: Settings
+    error: InvalidRequest,
+    names: Mapping[Path, str],
+    settings: Settings,
+    options: Mapping[str, str] | None = None,
 ) -> InvalidRequest:
     """The same error for people who see neither the command line nor the server's folders.
 
@@ -87,6 +90,7 @@ def in_words(
         error: of the engine.
         names: what the sender calls the files at some paths.
         settings: name folders that are nobody's business.
+        options: fields by the options of the command line; those of a request unless given.
     """
     text = str(error)
     ours = {

@@ -40,6 +40,7 @@ from framepack.service.options import JobOptions, ServiceConfig
 from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
 from framepack.service.requests import check_limits, in_words, served
 from framepack.service.store import JobStore, new_job_id
+from framepack.service.tools.toolbox import Toolbox
 from framepack.service.uploads import Uploads
 from framepack.weights.locate import locate_all
 
@@ -87,6 +88,13 @@ class Service:
             keep_s=config.upload_hours * 3600,
             most_bytes=config.uploads_gb * 1e9,
         )
+        self.tools = Toolbox(
+            self.database,
+            self.data,
+            config,
+            settings=lambda: self.settings,
+            on_change=self.changes.publish,
+        )
         self.executor = executor
         self.dispatcher: Dispatcher | None = None
         self._checking = threading.BoundedSemaphore(_AT_ONCE)
@@ -99,11 +107,13 @@ class Service:
             self.executor = LocalExecutor(self.settings, idle_s=self.config.idle_s)
         self.dispatcher = Dispatcher(self.store, self.leases, self.executor, self.data, self.config)
         self.dispatcher.start()
+        self.tools.start()
         self._remove_strays()
 
     def stop(self, timeout_s: float) -> None:
         """Let the step at work end, keep what there is, and release everything."""
         if self.dispatcher is not None:
+            self.tools.stop(timeout_s)
             self.dispatcher.stop(timeout_s)
         self.database.close()
 

@@ -19,7 +19,14 @@ from framepack.service.inputs import VIDEOS, Input
 from framepack.service.records import NoSuchJob, StoreFull, WrongState
 from framepack.service.service import Service
 
-__all__ = ["job_of", "received", "received_file"]
+__all__ = [
+    "job_of",
+    "read_input",
+    "received",
+    "received_file",
+    "reference",
+    "request_folder",
+]
 
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _KEYS = ("image_url", "video_url", "url", "file_id", "id")
@@ -33,10 +40,10 @@ def received(service: Service, asked: Asked, caller: Caller) -> Iterator[dict[st
         InvalidRequest: says of which field, and how files are sent.
         StoreFull: no space is left.
     """
-    with _folder(service) as folder:
+    with request_folder(service) as folder:
         try:
             yield {
-                word: _input(service, caller, folder, word, said)
+                word: read_input(service, caller, folder, word, said)
                 for word, said in asked.files.items()
             }
         except OSError as error:
@@ -46,7 +53,7 @@ def received(service: Service, asked: Asked, caller: Caller) -> Iterator[dict[st
 @contextmanager
 def received_file(service: Service, upload: UploadFile) -> Iterator[Path]:
     """A file of a form on the disk of the uploads, until it is taken or the block ends."""
-    with _folder(service) as folder:
+    with request_folder(service) as folder:
         try:
             yield _copied(upload, folder / "file")
         except OSError as error:
@@ -54,7 +61,8 @@ def received_file(service: Service, upload: UploadFile) -> Iterator[Path]:
 
 
 @contextmanager
-def _folder(service: Service) -> Iterator[Path]:
+def request_folder(service: Service) -> Iterator[Path]:
+    """A folder for the files of a request, which goes when the block ends."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="request-", dir=service.data.uploads)
     except OSError as error:
@@ -63,12 +71,25 @@ def _folder(service: Service) -> Iterator[Path]:
         yield Path(name)
 
 
-def _input(service: Service, caller: Caller, folder: Path, word: str, said: Any) -> Input:
+def read_input(service: Service, caller: Caller, folder: Path, word: str, said: Any) -> Input:
+    """The file that one value of a request stands for.
+
+    Args:
+        service: has the uploads and the videos.
+        caller: sent it.
+        folder: where files of the body go.
+        word: what it is for.
+        said: a part of a form, a data URL, or the id of an upload, or of a video where one is
+            needed.
+
+    Raises:
+        InvalidRequest: it stands for no file.
+    """
     if isinstance(said, list) and len(said) == 1:
         (said,) = said
     if isinstance(said, UploadFile):
         return Input(_copied(said, folder / word), name=said.filename or word, is_ours=True)
-    text = _reference(word, said)
+    text = reference(word, said)
     if _DATA_URL.match(text):
         path = folder / word
         path.write_bytes(_decoded(word, text))
@@ -108,11 +129,11 @@ def job_of(said: Any) -> str | None:
     """The id of the job that is named where a video is needed; None if a file is."""
     if isinstance(said, UploadFile):
         return None
-    text = _reference("video", said)
+    text = reference("video", said)
     return text if text.startswith("video_") else None
 
 
-def _reference(word: str, said: Any) -> str:
+def reference(word: str, said: Any) -> str:
     """The text that names a file, out of the objects that clients wrap it in."""
     for _ in range(3):
         if not isinstance(said, Mapping):

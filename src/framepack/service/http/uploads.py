@@ -49,7 +49,7 @@ def _service(request: Request) -> Service:
 
 @router.post("", responses=_UPLOAD, openapi_extra=_FORM)
 async def create_upload(request: Request, who: Who, body: NeededBody) -> JSONResponse:
-    """Send a picture, a video or a sound once, to use it in any number of requests."""
+    """Send a picture, a video, a sound or tensors once, to use it in any number of requests."""
     service = _service(request)
     unknown = [name for name in body.values if name not in ("file", "purpose")]
     if unknown:
@@ -64,8 +64,8 @@ async def create_upload(request: Request, who: Who, body: NeededBody) -> JSONRes
                 raise InvalidRequest("file is empty (0 bytes); give another one")
             if not kinds_of(path):
                 raise InvalidRequest(
-                    "file is neither a picture nor a video nor a sound that is read here; send "
-                    "JPEG, PNG, MP4, WAV or another usual kind"
+                    "file is neither a picture nor a video nor a sound that is read here, nor "
+                    "safetensors; send JPEG, PNG, MP4, WAV or another usual kind"
                 )
             upload = service.uploads.keep(path, name=sent.filename or "file", owner=who.owner)
         return JSONResponse(upload_values(upload))
