@@ -23,6 +23,7 @@ from framepack.service.files import DataFolder
 from framepack.service.live_files import make_preview, make_spritesheet, write_piece
 from framepack.service.records import Job, NoSuchJob, WrongState
 from framepack.service.run_reading import Piece
+from framepack.service.section_pictures import section_frame, write_section_picture
 
 __all__ = ["Live", "Preview"]
 
@@ -188,6 +189,19 @@ class Live:
         path = folder.live / "spritesheet.jpg"
         if not path.is_file():
             await self._made(job, (job.id, "spritesheet"), lambda: make_spritesheet(folder, video))
+        return path
+
+    async def section_picture(self, job: Job, section: int) -> Path:
+        """A small picture of a section, made at the first call; see ``section_frame``.
+
+        Raises:
+            NoSuchJob: there is no such section, or nothing of it to show.
+        """
+        folder = self._data.job(job.id)
+        shown = await run_in_threadpool(section_frame, job, folder, section)
+        path = folder.live / shown.file_name
+        if not path.is_file():
+            await self._made(job, (job.id, path.name), lambda: write_section_picture(folder, shown))
         return path
 
     async def _file(self, job: Job, edition: Edition, name: str, piece: Piece) -> Path:
