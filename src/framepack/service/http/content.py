@@ -31,6 +31,7 @@ _TYPES = {
     ".webp": "image/webp",
     ".png": "image/png",
     ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
     ".avif": "image/avif",
     ".bmp": "image/bmp",
     ".tiff": "image/tiff",
@@ -47,12 +48,21 @@ class PartialFile(FileResponse):
         path: the file, which is there.
         name: under which browsers save it.
         attachment: have browsers save it, not show it.
+        suffix: says what kind of file it is; the path's unless given.
     """
 
-    def __init__(self, path: Path, *, name: str | None = None, attachment: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        attachment: bool = False,
+        suffix: str | None = None,
+    ) -> None:
+        kind = (path.suffix if suffix is None else suffix).lower()
         super().__init__(
             path,
-            media_type=_TYPES.get(path.suffix.lower(), "application/octet-stream"),
+            media_type=_TYPES.get(kind, "application/octet-stream"),
             filename=name or path.name,
             content_disposition_type="attachment" if attachment else "inline",
             stat_result=path.stat(),

@@ -1,5 +1,6 @@
 """Settings of videos that were made, and the files that they were made of."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -203,6 +204,32 @@ async def get_input(
         except FileNotFoundError:  # removed a moment ago
             pass
         raise NoSuchJob(f"{job.id} has no file for {field}; its request says what it was made of")
+
+    return await run_in_threadpool(work)
+
+
+@router.head("/uploads/{upload_id}/content", include_in_schema=False)
+@router.get(
+    "/uploads/{upload_id}/content",
+    tags=["Uploads"],
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": {"*/*": {"schema": _FILE}}},
+        206: {"description": "The part that Range names."},
+        304: {"description": "The client has it already: If-None-Match names its ETag."},
+    },
+)
+async def get_upload_content(request: Request, who: Who, upload_id: str) -> Response:
+    """Download a file that was sent ahead. Range and ETag are honoured."""
+    uploads = _service(request).uploads
+
+    def work() -> Response:
+        upload = uploads.get(upload_id, sees=who.sees)
+        path = uploads.folder / upload.id
+        try:
+            return PartialFile(path, name=upload.name, suffix=PurePath(upload.name).suffix)
+        except FileNotFoundError:  # removed a moment ago
+            raise NoSuchJob(f"there is no upload {upload_id!r}; send the file again") from None
 
     return await run_in_threadpool(work)
 

@@ -141,6 +141,32 @@ def test_input_pictures_can_be_looked_at(client: TestClient, tmp_path: Path) -> 
     assert client.get(f"{base}/image", headers=tag).status_code == 304
 
 
+def test_what_was_sent_ahead_can_be_looked_at(tmp_path: Path) -> None:
+    service = new_service(tmp_path)
+    secrets = [service.keys.create(name)[1] for name in ("anna", "ben")]
+    path = a_picture(tmp_path / "a.png")
+    with running(service) as client:
+        anna, ben = ({"Authorization": f"Bearer {secret}"} for secret in secrets)
+        sent = client.post(
+            "/v1/uploads", files={"file": ("a.png", path.read_bytes())}, headers=anna
+        )
+        address = f"/v1/uploads/{sent.json()['id']}/content"
+        answer = client.get(address, headers=anna)
+        assert answer.content == path.read_bytes()
+        assert answer.headers["content-type"] == "image/png"
+        assert client.get(address, headers=ben).status_code == 404
+
+
+def test_a_page_sent_as_a_picture_is_no_page_when_looked_at(
+    client: TestClient, tmp_path: Path
+) -> None:
+    path = a_picture(tmp_path / "a.png")
+    file = {"file": ("a.html", path.read_bytes())}
+    sent = client.post("/v1/uploads", files=file).json()
+    answer = client.get(f"/v1/uploads/{sent['id']}/content")
+    assert answer.headers["content-type"] == "application/octet-stream"
+
+
 @pytest.mark.parametrize(
     "name",
     "video extend audio prompt section_images-0 section_prompts-7 image-0 section_images-x "
