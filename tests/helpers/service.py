@@ -67,6 +67,9 @@ class FakeExecutor:
     def stop(self, lease: str) -> None:
         self._stopped.add(lease)
 
+    def use(self, settings: Settings) -> None:
+        self.settings = settings
+
     def messages(self, timeout_s: float) -> list[Message]:
         with self._news:
             if not self._said:
@@ -76,7 +79,8 @@ class FakeExecutor:
 
     def facts(self) -> Mapping[str, Any]:
         busy = self.capacity == 0
-        return {"alive": True, "busy": busy, "device": "fake", "device_memory_gb": 1.5, "pid": 1}
+        memory = {"device_memory_gb": 1.5, "host_memory_gb": 0.5}
+        return {"alive": True, "busy": busy, "device": "fake", "model": None, "pid": 1, **memory}
 
     def close(self, timeout_s: float) -> None:
         self._stopped.update(task.lease for task in self.tasks)

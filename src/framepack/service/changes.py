@@ -1,4 +1,4 @@
-"""Wakes those who wait for news of a job, from whatever thread the news comes."""
+"""Wakes those who wait for news of a job or of anything, from whatever thread the news comes."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["Changes", "Listener"]
+__all__ = ["Changes", "Listener", "Watcher"]
 
 T = TypeVar("T")
 
@@ -79,12 +79,34 @@ class Listener:
         return found
 
 
+class Watcher(Listener):
+    """Somebody who waits for news of anything, and hears what they are of."""
+
+    def __init__(self) -> None:
+        super().__init__(_Audience())
+        self._names: set[str] = set()
+
+    def note(self, name: str) -> None:
+        """Say what there is news of; from any thread."""
+        with self._lock:
+            self._names.add(name)
+        self.call()
+
+    async def news(self, timeout_s: float) -> set[str]:
+        """What there was news of since the last call, or of what first came within some seconds."""
+        await self.wait(timeout_s)
+        with self._lock:
+            names, self._names = self._names, set()
+        return names
+
+
 class Changes:
     """Who waits for what."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._audiences: dict[str, _Audience] = {}
+        self._watchers: set[Watcher] = set()
         self._is_over = False
 
     @property
@@ -97,19 +119,39 @@ class Changes:
         with self._lock:
             self._is_over = True
             called = [each for audience in self._audiences.values() for each in audience.listeners]
+            called += self._watchers
         for listener in called:
             listener.call()
 
-    def publish(self, job_id: str) -> None:
-        """Say that something about a job was committed; "" is the queue as a whole."""
+    def publish(self, name: str) -> None:
+        """Say that something was committed.
+
+        Args:
+            name: id of a job or a task; "" is the queue as a whole, "worker" the worker.
+        """
         with self._lock:
-            audience = self._audiences.get(job_id)
-            if audience is None:
-                return
-            audience.version += 1
-            called = tuple(audience.listeners)
+            watchers = tuple(self._watchers)
+            audience = self._audiences.get(name)
+            called: tuple[Listener, ...] = ()
+            if audience is not None:
+                audience.version += 1
+                called = tuple(audience.listeners)
+        for watcher in watchers:
+            watcher.note(name)
         for listener in called:
             listener.call()
+
+    @contextmanager
+    def watching(self) -> Iterator[Watcher]:
+        """Collect news of everything while the block runs."""
+        watcher = Watcher()
+        with self._lock:
+            self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            with self._lock:
+                self._watchers.discard(watcher)
 
     @contextmanager
     def listening(self, job_id: str) -> Iterator[Listener]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from framepack.domain.settings import Settings
 from framepack.service.records import JobError
 
 __all__ = ["Executor", "Message", "Task", "TaskEnded", "TaskEvent", "TaskStarted"]
@@ -81,11 +82,17 @@ class Executor(Protocol):
     def stop(self, lease: str) -> None:
         """Stop a task within a step; its run directory stays resumable. Returns at once."""
 
+    def use(self, settings: Settings) -> None:
+        """Work by other settings from the next task on; from any thread."""
+
     def messages(self, timeout_s: float) -> list[Message]:
         """What was said since the last call; waits for the first word no longer than asked."""
 
     def facts(self) -> Mapping[str, Any]:
-        """For metrics and health: "alive", "busy", "device", "device_memory_gb", "pid"."""
+        """For metrics and pages: "alive", "busy", "device", "device_memory_gb", "model", "pid".
+
+        And "host_memory_gb"; what is not known is None or not there.
+        """
 
     def close(self, timeout_s: float) -> None:
         """Stop all tasks within a step, then the processes; those that linger are killed."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from framepack.domain.settings import Settings
 from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.lines import line_of, read_lines
@@ -29,7 +31,7 @@ _LINGERS_S = 20.0
 class LocalExecutor:
     """See :class:`framepack.service.executor.Executor`. One task at a time.
 
-    Its methods are for one thread, but for ``facts``, which any may call.
+    Its methods are for one thread, but for ``facts`` and ``use``, which any may call.
 
     Args:
         settings: of this machine, for the worker.
@@ -54,27 +56,28 @@ class LocalExecutor:
         self._process: _Process | None = None
         self._task: Task | None = None
         self._since_s = monotonic()
-        self._facts: dict[str, Any] = {"device": None, "device_memory_gb": None}
+        self._facts: dict[str, Any] = dict.fromkeys(("device", "device_memory_gb", "model"))
 
     @property
     def capacity(self) -> int:
         """1 if a task could be taken now; a process that is about to end is waited for."""
-        is_leaving = self._process is not None and self._process.is_leaving
-        return int(self._task is None and not is_leaving)
+        process = self._process
+        is_ready = process is None or not (process.is_leaving or self._is_outdated(process))
+        return int(self._task is None and is_ready)
 
     def submit(self, task: Task) -> None:
         """Take a task; starts a process if none runs."""
-        assert self.capacity, "one task at a time"
+        assert self._task is None, "one task at a time"
         self._task = task
         if self._process is None:
             try:
-                self._process = _Process(self._command, self._said)
+                self._process = _Process(self._command, self._said, self._settings)
             except OSError as error:
                 logger.error("the worker does not start: %s", error)
                 self._said.put((_NOBODY, {"say": "unborn", "why": str(error)}))
                 return
             level = logging.getLogger().getEffectiveLevel()
-            told = {"settings": settings_values(self._settings), "log_level": level}
+            told = {"settings": settings_values(self._process.settings), "log_level": level}
             self._process.send({"do": "settings", **told})
         values = {name: getattr(task, name) for name in Task.__slots__}
         self._process.send({"do": "run", **values, "folder": str(task.folder)})
@@ -83,6 +86,10 @@ class LocalExecutor:
         """Stop a task within a step."""
         if self._task is not None and self._task.lease == lease and self._process is not None:
             self._process.send({"do": "stop", "lease": lease})
+
+    def use(self, settings: Settings) -> None:
+        """Work by other settings from the next task on; an idle process ends at once."""
+        self._settings = settings
 
     def messages(self, timeout_s: float) -> list[Message]:
         """What was said since the last call; waits for the first word no longer than asked."""
@@ -105,6 +112,7 @@ class LocalExecutor:
             "alive": process is not None,
             "busy": self._task is not None,
             "pid": process.pid if process is not None else None,
+            "host_memory_gb": _memory_gb(process.pid) if process is not None else None,
         }
 
     def close(self, timeout_s: float) -> None:
@@ -120,7 +128,7 @@ class LocalExecutor:
             return self._buried(process)
         kind, lease = said["say"], said.get("lease", "")
         if kind == "facts":
-            self._facts = {name: said[name] for name in self._facts}
+            self._facts = {name: said.get(name) for name in self._facts}
         elif kind == "unborn":
             return self._ended("died", JobError("worker_died", f"no worker: {said['why']}"))
         elif self._task is not None and lease == self._task.lease:
@@ -157,12 +165,19 @@ class LocalExecutor:
         if process is None or self._task is not None:
             return
         idle_s = self._monotonic() - self._since_s
-        if not process.is_leaving and idle_s >= self._idle_s:
+        if not process.is_leaving and self._is_outdated(process):
+            logger.info("the worker ends, since settings have changed")
+            process.leave()
+            self._since_s = self._monotonic()
+        elif not process.is_leaving and idle_s >= self._idle_s:
             logger.info("the worker ends after %.0f s without a task", idle_s)
             process.leave()
             self._since_s = self._monotonic()
         elif process.is_leaving and idle_s >= _LINGERS_S:
             process.kill()
+
+    def _is_outdated(self, process: "_Process") -> bool:
+        return process.settings is not self._settings
 
 
 class _Process:
@@ -172,7 +187,9 @@ class _Process:
         self,
         command: list[str],
         said: "queue.Queue[tuple[_Process, Mapping[str, Any] | None]]",
+        settings: Settings,
     ) -> None:
+        self.settings = settings
         is_windows = sys.platform == "win32"
         self._popen = subprocess.Popen(
             command,
@@ -226,3 +243,11 @@ class _Process:
 
 
 _NOBODY: Any = object()
+
+
+def _memory_gb(pid: int) -> float | None:
+    """What a process holds of the machine's memory, GB of 10**9 bytes, in tenths."""
+    try:
+        return round(psutil.Process(pid).memory_info().rss / 1e9, 1)
+    except psutil.Error:  # it has just ended
+        return None

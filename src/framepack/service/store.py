@@ -166,6 +166,17 @@ class JobStore(Jobs):
             ).fetchall()
         return tuple(job_of(row) for row in rows)
 
+    def waiting(self, *, owner: str | None = None) -> tuple[str, ...]:
+        """Ids of waiting jobs in the order in which they are to be taken; see :meth:`page`."""
+        clauses, values = JobFilter(owner, ("queued",)).conditions()
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT id FROM jobs WHERE {' AND '.join(clauses)} "
+                "ORDER BY priority DESC, position, number",
+                values,
+            ).fetchall()
+        return tuple(row["id"] for row in rows)
+
     def counts(self) -> dict[State, int]:
         """Number of jobs by state."""
         with self._database.reading() as connection:

@@ -108,11 +108,15 @@ class TaskRunner:
     def facts(self) -> dict[str, Any]:
         """Where it works and how much of that device's memory it holds; nothing before a task."""
         if self._loaded is None:
-            return {"device": None, "device_memory_gb": None}
+            return {"device": None, "device_memory_gb": None, "model": None}
         from framepack.pipeline.statistics import peak_device_gb
 
-        device = self._loaded[1].device
-        return {"device": str(device), "device_memory_gb": peak_device_gb(device)}
+        components = self._loaded[1]
+        return {
+            "device": str(components.device),
+            "device_memory_gb": peak_device_gb(components.device),
+            "model": components.spec.key,
+        }
 
     def _mended(
         self,

@@ -119,3 +119,19 @@ def test_nobody_joins_a_read_that_began_before_his_news() -> None:
             return await early, await late
 
     assert asyncio.run(main()) == (["old"], ["old", "new"])
+
+
+def test_who_watches_everything_hears_what_the_news_are_of() -> None:
+    changes = Changes()
+
+    async def main() -> tuple[set[str], set[str]]:
+        with changes.watching() as watcher:
+            for name in ("a", "b", "a"):
+                changes.publish(name)
+            heard = await watcher.news(5.0)
+            threading.Timer(0.05, changes.publish, [""]).start()
+            return heard, await watcher.news(5.0)
+
+    assert asyncio.run(main()) == ({"a", "b"}, {""})
+    changes.publish("c")  # nobody watches any more
+    assert not changes._watchers

@@ -18,7 +18,7 @@ from framepack.service.requests import lora_names
 from framepack.service.service import Service
 from framepack.weights.locate import are_weights_present
 
-__all__ = ["router"]
+__all__ = ["queue_values", "router"]
 
 router = APIRouter(prefix="/v1", responses=COMMON)
 
@@ -149,7 +149,7 @@ def list_styles(request: Request, _: Who) -> JSONResponse:
 )
 def get_queue(request: Request, who: Who) -> JSONResponse:
     """Say what waits, in the order of its turn."""
-    return JSONResponse(_queue(_service(request), who))
+    return JSONResponse(queue_values(_service(request), who))
 
 
 @router.post(
@@ -176,16 +176,16 @@ def _set_paused(service: Service, who: Caller, *, paused: bool) -> JSONResponse:
     if not who.is_admin:
         raise HTTPException(403, "the queue is everybody's; only an operator's key can pause it")
     service.store.pause_queue(paused)
-    return JSONResponse(_queue(service, who))
+    return JSONResponse(queue_values(service, who))
 
 
-def _queue(service: Service, who: Caller) -> dict[str, Any]:
-    waiting = [job.id for job in service.store.queue() if who.sees in (None, job.owner)]
+def queue_values(service: Service, who: Caller) -> dict[str, Any]:
+    """The queue as ``QueueObject`` has it."""
     return {
         "object": "queue",
         "paused": service.store.is_paused,
         "counts": service.store.counts(),
-        "waiting": waiting,
+        "waiting": list(service.store.waiting(owner=who.sees)),
     }
 
 

@@ -19,11 +19,13 @@ __all__ = [
     "UploadObject",
     "VideoList",
     "VideoObject",
+    "WorkerObject",
     "event_values",
     "list_values",
     "plan_values",
     "upload_values",
     "video_values",
+    "worker_values",
 ]
 
 Status = Literal["queued", "in_progress", "completed", "failed"]
@@ -129,6 +131,18 @@ class PlanObject(BaseModel):
     plan: dict[str, Any] = Field(description="Every section, as `framepack plan --json` has it.")
 
 
+class WorkerObject(BaseModel):
+    """The process that makes videos."""
+
+    object: Literal["worker"]
+    alive: bool = Field(description="Its memory is taken; it is started when it is needed.")
+    busy: bool
+    device: str | None
+    device_memory_gb: float | None
+    host_memory_gb: float | None
+    model: str | None = Field(description="Whose networks it keeps.")
+
+
 class UploadObject(BaseModel):
     """A file that was sent ahead of the request that uses it."""
 
@@ -229,6 +243,13 @@ def plan_values(plan: Plan) -> dict[str, Any]:
         "notes": list(plan.notes),
         "plan": without_folders(plan).to_dict(),
     }
+
+
+def worker_values(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What an executor says as ``WorkerObject`` has it."""
+    known = ("device", "device_memory_gb", "host_memory_gb", "model")
+    is_there = {name: bool(facts.get(name)) for name in ("alive", "busy")}
+    return {"object": "worker", **is_there, **{name: facts.get(name) for name in known}}
 
 
 def event_values(event: JobEvent) -> dict[str, Any]:
