@@ -30,5 +30,7 @@ def test_our_routes_have_an_example_of_their_answer(tmp_path: Path) -> None:
         if "stream" in parts or parts[-1].startswith("spritesheet"):
             continue
         for method, operation in methods.items():
-            answers = operation["responses"]["200"]["content"].values()
-            assert any("example" in answer for answer in answers), (method, path)
+            answers = operation["responses"]["200"]["content"]
+            if set(answers) == {"*/*"}:  # a file
+                continue
+            assert any("example" in answer for answer in answers.values()), (method, path)
