@@ -15,12 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from framepack.domain.errors import FramePackError
+from framepack.domain.plan import Plan
 from framepack.media.fragments import decoder_name
 from framepack.media.spritesheet import Spritesheet
 from framepack.service.editions import Edition, Kind, master_playlist, media_playlist
+from framepack.service.http import examples
 from framepack.service.http.content import PartialFile
 from framepack.service.http.errors import COMMON, RESPONSES
 from framepack.service.http.guard import Caller, caller
+from framepack.service.http.objects import PlanObject, plan_values
 from framepack.service.links import Links
 from framepack.service.live import Live
 from framepack.service.records import Job
@@ -74,6 +77,16 @@ async def _job(request: Request, video_id: VideoId, who: Annotated[Caller, Depen
 
 JobOfCaller = Annotated[Job, Depends(_job)]
 LiveParts = Annotated[Live, Depends(live_of)]
+
+
+@router.get(
+    "/plan",
+    responses=examples.answer(PlanObject, "What is made of it.", examples.PLANNED),
+    summary="Every section of a video",
+)
+def get_plan(job: JobOfCaller) -> JSONResponse:
+    """The plan that a video is made by, from the moment it is queued."""
+    return JSONResponse(plan_values(Plan.model_validate(job.plan)))
 
 
 @router.get(

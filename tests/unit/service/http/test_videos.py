@@ -80,6 +80,14 @@ def test_a_plan_is_made_of_nothing_but_a_request(client: TestClient) -> None:
     assert client.get("/v1/videos").json()["data"] == []
 
 
+def test_the_plan_of_a_waiting_video_is_known(client: TestClient) -> None:
+    planned = client.post("/v1/videos/plan", json={**SMALL, "seed": 7}).json()
+    video = make(client, seed=7)
+    kept = client.get(f"/v1/videos/{video['id']}/plan").json()
+    assert kept["plan"]["sections"] == planned["plan"]["sections"]
+    assert kept["seed"] == 7
+
+
 def test_paths_of_the_server_are_nobodys_business(
     client: TestClient, service: Service, tmp_path: Path
 ) -> None:
