@@ -9,6 +9,7 @@ from typing import Any
 from tests.helpers.runs import SMALL
 
 from framepack.domain.events import SectionDone, StepDone
+from framepack.domain.settings import Settings
 from framepack.service.database import Database
 from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.files import DataFolder
@@ -96,6 +97,9 @@ class ScriptedExecutor:
 
     def stop(self, lease: str) -> None:
         self.stopped.append(lease)
+
+    def use(self, settings: Settings) -> None:
+        self.settings = settings
 
     def messages(self, timeout_s: float) -> list[Message]:
         said = list(self.said)

@@ -19,6 +19,7 @@ from tests.helpers.runs import SECTION_FRAMES, SMALL, seconds, write_picture
 
 import framepack
 from framepack.domain.events import Finished, SectionDone
+from framepack.domain.settings import Settings
 from framepack.media.video import read_timed_frames
 from framepack.pipeline.components import Components
 from framepack.service.app import create_app
@@ -56,6 +57,9 @@ class Renderer:
     def stop(self, lease: str) -> None:
         self._stopped.add(lease)
         self.section.release()
+
+    def use(self, settings: Settings) -> None:
+        self.settings = settings
 
     def messages(self, timeout_s: float) -> list[Message]:
         with self._news:

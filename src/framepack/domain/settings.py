@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from platformdirs import user_config_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -231,6 +231,13 @@ class Settings(BaseSettings):
         """A shell expands ``~``; the settings file has none."""
         return path.expanduser() if path is not None else None
 
+    _flags: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Fields that were given to :meth:`load`."""
+        return self._flags
+
     @property
     def hub_cache(self) -> Path:
         """Folder that the Hugging Face hub downloads into."""
@@ -269,11 +276,19 @@ class Settings(BaseSettings):
             raise InvalidRequest(f"FRAMEPACK_SETTINGS names {path}, but there is no such file")
         given = {name: value for name, value in flags.items() if value is not None}
         try:
-            return cls(**given)
+            settings = cls(**given)
         except ValidationError as error:
             raise InvalidRequest(f"settings (file {path}): {_explain(error)}") from error
         except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError, SettingsError) as error:
             raise InvalidRequest(f"settings file {path} cannot be read: {error}") from error
+        settings._flags = frozenset(given)
+        return settings
+
+    @staticmethod
+    def variable_of(name: str) -> str | None:
+        """The variable of the environment that sets a field now, or None."""
+        variables = (f"FRAMEPACK_{name.upper()}", SHARED_VARIABLES.get(name, ""))
+        return next((each for each in variables if os.environ.get(each)), None)
 
 
 def _explain(error: ValidationError) -> str:

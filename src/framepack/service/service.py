@@ -36,6 +36,7 @@ from framepack.service.intake import check_inputs
 from framepack.service.keys import KeyStore
 from framepack.service.leases import Leases
 from framepack.service.local_executor import LocalExecutor
+from framepack.service.machine_settings import MachineSettings
 from framepack.service.options import JobOptions, ServiceConfig
 from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
 from framepack.service.requests import check_limits, in_words, served
@@ -76,6 +77,7 @@ class Service:
     ) -> None:
         self.config = config
         self.settings = settings
+        self.machine_settings = MachineSettings(settings, self._use)
         self.data = DataFolder.of(config.data_dir)
         self.data.make()
         self.changes = Changes()
@@ -116,6 +118,12 @@ class Service:
             self.tools.stop(timeout_s)
             self.dispatcher.stop(timeout_s)
         self.database.close()
+
+    def _use(self, settings: Settings) -> None:
+        """Work by other settings from now on."""
+        self.settings = settings
+        if self.executor is not None:
+            self.executor.use(settings)
 
     # --- New jobs ------------------------------------------------------------------------------
 

@@ -114,6 +114,28 @@ def test_the_worker_stays_for_the_next_task(executor: LocalExecutor) -> None:
     assert len(pids) == 1
 
 
+def test_other_settings_end_an_idle_worker_at_once(executor: LocalExecutor) -> None:
+    executor.submit(_task("work"))
+    _until(executor, _ended)
+    executor.use(Settings(device="auto"))
+    assert executor.capacity == 0
+    _until(executor, lambda _: not executor.facts()["alive"])
+    executor.submit(_task("work", "b"))
+    _until(executor, _ended)
+    assert executor.facts()["device"] == "auto"
+
+
+def test_other_settings_wait_for_a_worker_that_is_busy(executor: LocalExecutor) -> None:
+    executor.submit(_task("wait"))
+    _until(executor, lambda messages: TaskStarted("a") in messages)
+    executor.use(Settings(device="auto"))
+    executor.messages(0.1)
+    assert executor.facts()["alive"] is True
+    executor.stop("a")
+    _until(executor, _ended)
+    _until(executor, lambda _: not executor.facts()["alive"])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
     ("do", "words"), [("die", "by SIGKILL; systems do that"), ("exit", "with exit code 3")]

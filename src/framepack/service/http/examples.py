@@ -19,6 +19,7 @@ __all__ = [
     "REMIX",
     "SCHEMA",
     "SESSION",
+    "SETTINGS",
     "STYLES",
     "TASK",
     "TASKS",
@@ -132,6 +133,12 @@ PLANNED: dict[str, Any] = {
     "num_sections": 2,
     "seed": 7,
     "notes": [],
+    "estimate": {
+        "seconds": 12.5,
+        "device_memory_gb": None,
+        "host_memory_gb": 0.9,
+        "basis": "measured on 5 videos of this machine",
+    },
     "plan": {"plan_version": 1, "sections": [{"index": 0}, {"index": 1}]},
 }
 MODEL: dict[str, Any] = {
@@ -211,6 +218,38 @@ UPLOAD: dict[str, Any] = {
     "expires_at": 1795086400,
 }
 UPLOADS: dict[str, Any] = {"object": "list", "data": [UPLOAD]}
+SETTINGS: dict[str, Any] = {
+    "object": "settings",
+    "file": "/home/me/.config/framepack/settings.toml",
+    "groups": [{"id": "device", "title": "Device and memory"}],
+    "fields": [
+        {
+            "name": "device",
+            "title": "Device",
+            "help": "auto, cpu, mps, cuda, xpu, or one of several such as cuda:1.",
+            "unit": "",
+            "rule": "",
+            "option": "",
+            "group": "device",
+            "common": False,
+            "kind": "text",
+            "choices": None,
+            "min": None,
+            "max": None,
+            "exclusive_min": False,
+            "step": None,
+            "default": "auto",
+            "unset": "",
+            "value": "cpu",
+            "source": "file",
+            "variable": None,
+            "secret": False,
+            "is_set": True,
+            "path": False,
+            "restart": False,
+        }
+    ],
+}
 NEW_TASK: dict[str, Any] = {"video": "video_0123456789abcdef01234567", "speed": 0.5}
 TASK: dict[str, Any] = {
     "id": "task_0123456789abcdef01234567",
