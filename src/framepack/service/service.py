@@ -22,6 +22,7 @@ from framepack.service.allowed import check_ffmpeg
 from framepack.service.changes import Changes
 from framepack.service.database import Database
 from framepack.service.dispatcher import Dispatcher
+from framepack.service.estimates import Estimate, Estimates
 from framepack.service.executor import Executor
 from framepack.service.files import DataFolder, JobFolder
 from framepack.service.inputs import (
@@ -84,6 +85,7 @@ class Service:
         self.database = Database(self.data.database)
         self.store = JobStore(self.database, on_change=self.changes.publish)
         self.leases = Leases(self.database, on_change=self.changes.publish)
+        self.estimates = Estimates(self.database)
         self.keys = KeyStore(self.database, file=config.api_key_file)
         self.uploads = Uploads(
             self.data.uploads,
@@ -204,6 +206,11 @@ class Service:
                 fields, dict(inputs or {}), options or JobOptions(), folder, folder, is_dry=True
             )
             return accepted.plan
+
+    def estimate(self, plan: Plan) -> Estimate:
+        """Say what a video will take on this machine."""
+        facts = self.executor.facts() if self.executor is not None else {}
+        return self.estimates.of(plan, loaded=facts.get("model"))
 
     def remix(
         self,

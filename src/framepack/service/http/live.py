@@ -84,9 +84,11 @@ LiveParts = Annotated[Live, Depends(live_of)]
     responses=examples.answer(PlanObject, "What is made of it.", examples.PLANNED),
     summary="Every section of a video",
 )
-def get_plan(job: JobOfCaller) -> JSONResponse:
+def get_plan(request: Request, job: JobOfCaller) -> JSONResponse:
     """The plan that a video is made by, from the moment it is queued."""
-    return JSONResponse(plan_values(Plan.model_validate(job.plan)))
+    service: Service = request.app.state.service
+    plan = Plan.model_validate(job.plan)
+    return JSONResponse(plan_values(plan, service.estimate(plan)))
 
 
 @router.get(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from framepack.domain.plan import Plan
 from framepack.domain.portable import without_folders
+from framepack.service.estimates import Estimate
 from framepack.service.records import Job, JobEvent, Page, State
 from framepack.service.uploads import Upload
 
@@ -115,6 +116,15 @@ class Deleted(BaseModel):
     deleted: Literal[True]
 
 
+class EstimateObject(BaseModel):
+    """What a video will take, once it has its turn."""
+
+    seconds: float | None = Field(description="null where nothing is known.")
+    device_memory_gb: float | None = Field(description="Most memory on the accelerator.")
+    host_memory_gb: float | None
+    basis: str = Field(description="What this is taken from.")
+
+
 class PlanObject(BaseModel):
     """What would be made of a request."""
 
@@ -128,6 +138,7 @@ class PlanObject(BaseModel):
     num_sections: int
     seed: int = Field(description="Send it along to get this very video.")
     notes: list[str]
+    estimate: EstimateObject
     plan: dict[str, Any] = Field(description="Every section, as `framepack plan --json` has it.")
 
 
@@ -228,7 +239,7 @@ def list_values(page: Page) -> dict[str, Any]:
     }
 
 
-def plan_values(plan: Plan) -> dict[str, Any]:
+def plan_values(plan: Plan, estimate: Estimate) -> dict[str, Any]:
     """A plan as ``PlanObject`` has it; it names files without their folders."""
     return {
         "object": "video.plan",
@@ -241,6 +252,7 @@ def plan_values(plan: Plan) -> dict[str, Any]:
         "num_sections": plan.num_sections,
         "seed": plan.seed,
         "notes": list(plan.notes),
+        "estimate": asdict(estimate),
         "plan": without_folders(plan).to_dict(),
     }
 

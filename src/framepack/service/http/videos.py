@@ -123,12 +123,15 @@ async def create_video(
     openapi_extra=request_body(examples.PLAN),
 )
 async def plan_video(request: Request, who: Who, body: NeededBody) -> JSONResponse:
-    """Say what would be made of a request: size, frames, every section. Nothing is kept."""
+    """Say what would be made of a request: size, frames, every section, time and memory.
+
+    Nothing is kept.
+    """
 
     def work() -> JSONResponse:
         with _understood(request, who, body) as (asked, files):
             plan = _service(request).plan(asked.fields, files, asked.options)
-            return JSONResponse(plan_values(plan))
+            return JSONResponse(plan_values(plan, _service(request).estimate(plan)))
 
     return await checked(request, work)
 

@@ -353,3 +353,13 @@ def test_a_remix_is_of_no_group(client: TestClient) -> None:
     parent = make(client, group="grid 1", label="red")
     again = client.post(f"/v1/videos/{parent['id']}/remix", json={"prompt": "blue"}).json()
     assert (again["group"], again["label"]) == ("", "")
+
+
+def test_a_plan_says_that_nothing_was_measured_yet(client: TestClient) -> None:
+    plan = client.post("/v1/videos/plan", json=SMALL).json()
+    assert plan["estimate"] == {
+        "seconds": None,
+        "device_memory_gb": None,
+        "host_memory_gb": None,
+        "basis": "not measured yet on this machine",
+    }
