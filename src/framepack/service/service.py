@@ -23,6 +23,7 @@ from framepack.service.changes import Changes
 from framepack.service.database import Database
 from framepack.service.dispatcher import Dispatcher
 from framepack.service.estimates import Estimate, Estimates
+from framepack.service.examination import Examination
 from framepack.service.executor import Executor
 from framepack.service.files import DataFolder, JobFolder
 from framepack.service.inputs import (
@@ -79,6 +80,7 @@ class Service:
         self.config = config
         self.settings = settings
         self.machine_settings = MachineSettings(settings, self._use)
+        self.examination = Examination(lambda: self.settings)
         self.data = DataFolder.of(config.data_dir)
         self.data.make()
         self.changes = Changes()

@@ -21,6 +21,7 @@ __all__ = [
     "SESSION",
     "SETTINGS",
     "STYLES",
+    "SYSTEM",
     "TASK",
     "TASKS",
     "TOOLS",
@@ -249,6 +250,20 @@ SETTINGS: dict[str, Any] = {
             "restart": False,
         }
     ],
+}
+SYSTEM: dict[str, Any] = {
+    "object": "system",
+    "checked_at": 1795000000,
+    "ok": True,
+    "findings": [
+        {
+            "topic": "accelerator",
+            "level": "note",
+            "text": "none found",
+            "advice": "a graphics card of NVIDIA, AMD or Intel, or Apple silicon, would be used",
+        }
+    ],
+    "machine": {"framepack": "0.1.0", "python": "3.13.1, 64 bit", "memory_gb": 16.6, "cores": 2},
 }
 NEW_TASK: dict[str, Any] = {"video": "video_0123456789abcdef01234567", "speed": 0.5}
 TASK: dict[str, Any] = {
