@@ -1,7 +1,7 @@
 /** The frame around every page: name, what the server does now, theme, language, navigation. */
 
 import { api } from "../lib/api.js";
-import { h, icon, replace } from "../lib/dom.js";
+import { h, icon, replace, visuallyHidden } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { LANGUAGES, language, setLanguage, t } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
@@ -76,8 +76,8 @@ function serverStatus(queueLink) {
   };
   const waits = (queue) => {
     count.hidden = queue.waiting.length === 0;
-    count.textContent = String(queue.waiting.length);
-    count.setAttribute("aria-label", t("shell.waiting", { count: queue.waiting.length }));
+    const words = t("shell.waiting", { count: queue.waiting.length });
+    replace(count, h("span", { "aria-hidden": "true" }, queue.waiting.length), visuallyHidden(words));
   };
   live.on("video", (video) => {
     if (video.state === "running") running.set(video.id, video);
