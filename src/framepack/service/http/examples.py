@@ -7,8 +7,11 @@ from pydantic import BaseModel
 __all__ = [
     "CREATE",
     "EDIT",
+    "ENHANCE",
+    "ENHANCED",
     "EXTENSION",
     "LORAS",
+    "MADE_PLAN",
     "MODEL",
     "MODELS",
     "MOVE",
@@ -142,6 +145,7 @@ PLANNED: dict[str, Any] = {
     },
     "plan": {"plan_version": 1, "sections": [{"index": 0}, {"index": 1}]},
 }
+MADE_PLAN: dict[str, Any] = {"object": "video.plan", "plan": PLANNED["plan"]}
 MODEL: dict[str, Any] = {
     "id": "tiny",
     "object": "model",
@@ -209,6 +213,11 @@ SESSION: dict[str, Any] = {
     "signed_in": True,
     "is_admin": False,
     "version": "1.0.0",
+}
+ENHANCE: dict[str, Any] = {"words": {"prompt": "a dog runs", "how": "template"}}
+ENHANCED: dict[str, Any] = {
+    "prompt": "a dog runs, with clear and natural movements",
+    "how": "template",
 }
 UPLOAD: dict[str, Any] = {
     "id": "upload_0123456789abcdef01234567",

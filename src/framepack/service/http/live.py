@@ -15,7 +15,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from framepack.domain.errors import FramePackError
-from framepack.domain.plan import Plan
 from framepack.media.fragments import decoder_name
 from framepack.media.spritesheet import Spritesheet
 from framepack.service.editions import Edition, Kind, master_playlist, media_playlist
@@ -23,7 +22,7 @@ from framepack.service.http import examples
 from framepack.service.http.content import PartialFile
 from framepack.service.http.errors import COMMON, RESPONSES
 from framepack.service.http.guard import Caller, caller
-from framepack.service.http.objects import PlanObject, plan_values
+from framepack.service.http.objects import named_values
 from framepack.service.links import Links
 from framepack.service.live import Live
 from framepack.service.records import Job
@@ -79,16 +78,22 @@ JobOfCaller = Annotated[Job, Depends(_job)]
 LiveParts = Annotated[Live, Depends(live_of)]
 
 
+class MadePlan(BaseModel):
+    """What a video is made by."""
+
+    object: Literal["video.plan"] = "video.plan"
+    plan: dict[str, Any] = Field(description="Every section, as `framepack plan --json` has it.")
+
+
 @router.get(
     "/plan",
-    responses=examples.answer(PlanObject, "What is made of it.", examples.PLANNED),
+    responses=examples.answer(MadePlan, "What is made.", examples.MADE_PLAN),
     summary="Every section of a video",
 )
-def get_plan(request: Request, job: JobOfCaller) -> JSONResponse:
+def get_plan(job: JobOfCaller) -> JSONResponse:
     """The plan that a video is made by, from the moment it is queued."""
-    service: Service = request.app.state.service
-    plan = Plan.model_validate(job.plan)
-    return JSONResponse(plan_values(plan, service.estimate(plan)))
+    # As it was written: an older version of this program may have planned it.
+    return JSONResponse(MadePlan(plan=named_values(job.plan)).model_dump())
 
 
 @router.get(

@@ -23,6 +23,7 @@ __all__ = [
     "WorkerObject",
     "event_values",
     "list_values",
+    "named_values",
     "plan_values",
     "upload_values",
     "video_values",
@@ -279,6 +280,11 @@ def upload_values(upload: Upload) -> dict[str, Any]:
         "created_at": int(upload.created_at),
         "expires_at": int(upload.expires_at),
     }
+
+
+def named_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with names of files in the place of their paths."""
+    return {**_named(values)}
 
 
 def _named(value: Any) -> Any:

@@ -85,7 +85,18 @@ def test_the_plan_of_a_waiting_video_is_known(client: TestClient) -> None:
     video = make(client, seed=7)
     kept = client.get(f"/v1/videos/{video['id']}/plan").json()
     assert kept["plan"]["sections"] == planned["plan"]["sections"]
-    assert kept["seed"] == 7
+    assert kept["plan"]["seed"] == 7
+
+
+def test_a_plan_of_an_older_version_is_told_as_it_is(
+    client: TestClient, service: Service, tmp_path: Path
+) -> None:
+    video = make(client, image=data_url(a_picture(tmp_path / "start.png")))
+    with service.database.transaction() as connection:
+        connection.execute("UPDATE jobs SET plan = json_remove(plan, '$.request.fps')")
+    plan = client.get(f"/v1/videos/{video['id']}/plan").json()["plan"]
+    assert "fps" not in plan["request"]
+    assert "/" not in plan["request"]["image"]
 
 
 def test_paths_of_the_server_are_nobodys_business(
