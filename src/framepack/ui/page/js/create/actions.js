@@ -1,0 +1,76 @@
+/** Generate and Draft: the page stays, so that one can go on editing and queue more. */
+
+import { api } from "../lib/api.js";
+import { h, icon, on, replace } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+import { announce } from "../lib/notify.js";
+import { body, plan } from "../lib/plan.js";
+import { CACHE, draftAndFinal } from "./drafting.js";
+import { rememberLast } from "./presets.js";
+
+/**
+ * Draw the buttons.
+ *
+ * @param {HTMLElement} place
+ * @param {{fields: ReturnType<import("./field_set.js").fieldSet>, made: ReturnType<import("./jobs.js").jobs>}} given
+ * @returns {() => void} ends it
+ */
+export function actions(place, { fields, made }) {
+  const generate = h("button", { class: "button primary create-generate", type: "button", title: t("create.generate.title") }, icon("play"), h("span", null, t("create.generate")));
+  const draft = h("button", { class: "button create-draft", type: "button", title: t("create.draft.title") }, t("create.draft"));
+  const error = h("p", { class: "field-error", role: "alert" });
+  const run = (work) => async () => {
+    if (generate.disabled) return;
+    error.textContent = "";
+    for (const button of [generate, draft]) button.disabled = true;
+    try {
+      const { video, entry } = await work();
+      made.add(entry, video);
+      rememberLast();
+      announce(t("create.queued"));
+    } catch (reason) {
+      fail(reason, error, fields);
+    } finally {
+      for (const button of [generate, draft]) button.disabled = false;
+    }
+  };
+  const start = run(startVideo);
+  generate.addEventListener("click", start);
+  draft.addEventListener("click", run(() => startDraft(fields.field(CACHE))));
+  replace(place, error, h("div", { class: "create-buttons" }, generate, draft), h("p", { class: "field-help create-keys" }, h("kbd", null, t("create.keys.control")), " + ", h("kbd", null, t("create.keys.enter"))));
+  const offs = [
+    on(document, "keydown", (event) => {
+      const isWanted = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]");
+      if (!isWanted) return;
+      event.preventDefault();
+      start();
+    }),
+    plan.subscribe(({ state }) => { if (state === "ready") error.textContent = ""; }),
+  ];
+  return () => offs.forEach((off) => off());
+}
+
+async function startVideo() {
+  const video = await api.post("/videos", body());
+  return { video, entry: { id: video.id, kind: "video" } };
+}
+
+/** A draft and, for later, its final: both with the seed that the plan drew. */
+async function startDraft(cacheField) {
+  const asked = body();
+  const answer = await api.post("/videos/plan", asked);
+  const both = draftAndFinal(asked, answer, `draft-${answer.seed}-${Date.now().toString(36)}`, cacheField);
+  const video = await api.post("/videos", both.draft);
+  return { video, entry: { id: video.id, kind: "draft", final: both.final } };
+}
+
+/** Say what is wrong, at the field where there is one. */
+function fail(reason, place, fields) {
+  if (reason.name !== "ApiError") console.error(reason);
+  place.textContent = reason.message;
+  const made = reason.param ? fields.get(reason.param) : undefined;
+  if (!made) return;
+  made.setError(reason.message);
+  made.element.closest("details")?.setAttribute("open", "");
+  made.focus();
+}

@@ -1,0 +1,149 @@
+/** What was started from this page: watched in place, each with the way to its own page. */
+
+import { api } from "../lib/api.js";
+import { draft as edited } from "../lib/draft.js";
+import { h, icon, replace } from "../lib/dom.js";
+import { t } from "../lib/i18n.js";
+import { live } from "../lib/live.js";
+import { report } from "../lib/notify.js";
+import { signal } from "../lib/state.js";
+
+const STORED = "framepack.create.jobs";
+const MOST = 4;
+const TITLES = { video: "create.job.video", draft: "create.job.draft", final: "create.job.final_title" };
+
+/**
+ * @typedef {object} Entry
+ * @property {string} id
+ * @property {"video" | "draft" | "final"} kind
+ * @property {Record<string, any>} [final] what to ask for to have the draft's final video
+ * @property {string} [partner] the draft of a final, the final of a draft
+ */
+
+/** @returns {Entry[]} */
+function stored() {
+  try {
+    return JSON.parse(localStorage.getItem(STORED) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * The list of them; the newest is first.
+ *
+ * @param {HTMLElement} place
+ */
+export function jobs(place) {
+  /** @type {Map<string, {element: HTMLElement, end: () => void, draw: (entry: Entry) => void}>} */
+  const shown = new Map();
+  let entries = stored();
+  const keep = (next) => {
+    entries = next.slice(0, MOST);
+    localStorage.setItem(STORED, JSON.stringify(entries));
+    for (const [id, each] of shown) {
+      if (entries.some((entry) => entry.id === id)) continue;
+      each.end();
+      each.element.remove();
+      shown.delete(id);
+    }
+    for (const entry of entries) shown.get(entry.id)?.draw(entry);
+  };
+  const drop = (id) => keep(entries.filter((entry) => entry.id !== id));
+  const change = (id, values) => keep(entries.map((entry) => (entry.id === id ? { ...entry, ...values } : entry)));
+  const finish = async (entry) => {
+    const video = await api.post("/videos", entry.final);
+    add({ id: video.id, kind: "final", partner: entry.id }, video);
+    change(entry.id, { partner: video.id });
+  };
+  const open = (entry, isFirst) => {
+    const made = card(entry, { drop, finish });
+    shown.set(entry.id, made);
+    if (isFirst) place.prepend(made.element);
+    else place.append(made.element);
+    return made;
+  };
+  const newest = signal(null);
+  const add = (entry, video) => {
+    newest.value = video;
+    const made = open(entry, true);
+    keep([entry, ...entries]);
+    made.element.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+  };
+  const offs = [
+    live.on("video", (video) => { if (video.id === newest.value?.id) newest.value = video; }),
+    edited.request.subscribe(() => { newest.value = null; }), // the strip shows what is edited now
+  ];
+  return {
+    add,
+    /** The VideoObject of the newest, or null once the draft is another. */
+    newest,
+    /** Show those of before; what is gone is left out. */
+    restore: async () => {
+      const found = await Promise.all(entries.map((entry) => api.get(`/videos/${entry.id}`).then(() => entry, () => null)));
+      const there = found.filter((entry) => entry !== null);
+      for (const entry of there) if (!shown.has(entry.id)) open(entry, false);
+      keep([...entries.filter((entry) => shown.has(entry.id))]);
+    },
+    end: () => {
+      offs.forEach((off) => off());
+      for (const each of shown.values()) each.end();
+    },
+  };
+}
+
+function calm() {
+  return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
+/** One of them: what it is, how far it is, and what comes next. */
+function card(entry, { drop, finish }) {
+  const body = h("div", null);
+  const next = h("div", { class: "row" });
+  const title = t(TITLES[entry.kind]);
+  const heading = h("h3", null, title);
+  const close = t("create.job.close");
+  const element = h(
+    "section",
+    { class: "card stack tight create-job", "aria-label": title },
+    h(
+      "div",
+      { class: "row apart" },
+      h("div", { class: "row" }, heading, h("a", { href: `#/video/${entry.id}` }, t("create.job.open"))),
+      h("div", { class: "row" }, next, h("button", { class: "button quiet small icon-only", type: "button", title: close, "aria-label": close, onclick: () => drop(entry.id) }, icon("close"))),
+    ),
+    body,
+  );
+  const watching = import("../watch/panel.js").then(({ watchPanel }) => watchPanel(body, entry.id));
+  watching.catch(report);
+  const gone = live.on("deleted", ({ id }) => { if (id === entry.id) drop(id); });
+  const draw = (now) => replace(next, following(now, finish));
+  draw(entry);
+  return {
+    element,
+    draw,
+    end: () => {
+      gone();
+      watching.then((off) => typeof off === "function" && off(), () => undefined);
+    },
+  };
+}
+
+/** After a draft its final video, after that both side by side. */
+function following(entry, finish) {
+  if (entry.partner) {
+    const pair = entry.kind === "final" ? [entry.partner, entry.id] : [entry.id, entry.partner];
+    return h("a", { class: "button small", href: `#/compare/${pair.join("/")}` }, icon("compare"), t("create.job.compare"));
+  }
+  if (!entry.final) return null;
+  const start = async (event) => {
+    event.target.disabled = true;
+    try {
+      await finish(entry);
+    } catch (error) {
+      event.target.disabled = false;
+      report(error);
+    }
+  };
+  return h("button", { class: "button small primary", type: "button", onclick: start }, icon("play"), t("create.job.final"));
+}
