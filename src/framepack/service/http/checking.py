@@ -10,7 +10,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 
-__all__ = ["checked", "install"]
+__all__ = ["asking", "checked", "install"]
 
 T = TypeVar("T")
 
@@ -18,10 +18,16 @@ _AT_ONCE = 4
 
 
 def install(app: FastAPI) -> None:
-    """Give an application its threads for checks."""
+    """Give an application its threads for checks, and those for asking others."""
     app.state.checking = CapacityLimiter(_AT_ONCE)
+    app.state.asking = CapacityLimiter(_AT_ONCE)
 
 
 async def checked(request: Request, work: Callable[[], T]) -> T:
     """What a function returns that checks a request; it runs when its turn has come."""
     return await to_thread.run_sync(work, limiter=request.app.state.checking)
+
+
+async def asking(request: Request, work: Callable[[], T]) -> T:
+    """What a function returns that asks another server, which may take minutes to answer."""
+    return await to_thread.run_sync(work, limiter=request.app.state.asking)

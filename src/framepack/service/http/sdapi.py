@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from framepack.domain.errors import FramePackError
-from framepack.pipeline.writers import ask_endpoint, by_template
-from framepack.service.http.checking import checked
+from framepack.service.http.checking import asking, checked
 from framepack.service.http.errors import COMMON, error_response
 from framepack.service.http.guard import Caller, caller
 from framepack.service.http.outputs import output_names
@@ -30,6 +30,7 @@ from framepack.service.http.sdnext import (
 )
 from framepack.service.inputs import Input
 from framepack.service.logs import about_job
+from framepack.service.prompts import EnhancerFailed, longer_prompt
 from framepack.service.records import Job, Progress, State
 from framepack.service.service import Service
 
@@ -398,13 +399,12 @@ class EnhanceAnswer(BaseModel):
 @router.post("/prompt-enhance", response_model=EnhanceAnswer)
 async def prompt_enhance(request: Request, sent: EnhanceRequest) -> Response:
     """Expand a prompt by the server's endpoint, or by a form of words where it has none."""
-    settings = _service(request).settings
     text = sent.prompt
-    if text.strip() and settings.enhancer_url and settings.enhancer_model:
+    if text.strip():
         try:
-            text = await run_in_threadpool(ask_endpoint, text, None, settings)
-        except FramePackError as error:
+            text, _ = await asking(
+                request, partial(longer_prompt, text, _service(request).settings)
+            )
+        except EnhancerFailed as error:
             return error_response(502, str(error), code="enhancer_failed")
-    elif text.strip():
-        text = by_template(text)
     return JSONResponse({"prompt": " ".join(text.split()), "seed": sent.seed})
