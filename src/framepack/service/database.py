@@ -90,6 +90,9 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX tasks_by_turn ON tasks (state, number);
     """,
+    """
+    CREATE TABLE preferences (owner TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
 """Each is applied once, in this order; new ones are appended, none is ever changed."""
 

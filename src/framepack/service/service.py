@@ -40,6 +40,7 @@ from framepack.service.leases import Leases
 from framepack.service.local_executor import LocalExecutor
 from framepack.service.machine_settings import MachineSettings
 from framepack.service.options import JobOptions, ServiceConfig
+from framepack.service.preferences import Preferences
 from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
 from framepack.service.requests import check_limits, in_words, served
 from framepack.service.store import JobStore, new_job_id
@@ -88,6 +89,7 @@ class Service:
         self.store = JobStore(self.database, on_change=self.changes.publish)
         self.leases = Leases(self.database, on_change=self.changes.publish)
         self.estimates = Estimates(self.database)
+        self.preferences = Preferences(self.database)
         self.keys = KeyStore(self.database, file=config.api_key_file)
         self.uploads = Uploads(
             self.data.uploads,

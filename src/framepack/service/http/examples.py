@@ -18,6 +18,7 @@ __all__ = [
     "NEW_TASK",
     "PLAN",
     "PLANNED",
+    "PREFERENCES",
     "QUEUE",
     "REMIX",
     "SCHEMA",
@@ -219,6 +220,7 @@ ENHANCED: dict[str, Any] = {
     "prompt": "a dog runs, with clear and natural movements",
     "how": "template",
 }
+PREFERENCES: dict[str, Any] = {"theme": "dark", "language": "en"}
 UPLOAD: dict[str, Any] = {
     "id": "upload_0123456789abcdef01234567",
     "object": "upload",
