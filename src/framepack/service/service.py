@@ -22,6 +22,7 @@ from framepack.service.allowed import check_ffmpeg
 from framepack.service.changes import Changes
 from framepack.service.database import Database
 from framepack.service.dispatcher import Dispatcher
+from framepack.service.encoders import Encoders
 from framepack.service.estimates import Estimate, Estimates
 from framepack.service.examination import Examination
 from framepack.service.executor import Executor
@@ -90,6 +91,7 @@ class Service:
         self.leases = Leases(self.database, on_change=self.changes.publish)
         self.estimates = Estimates(self.database)
         self.preferences = Preferences(self.database)
+        self.encoders = Encoders()
         self.keys = KeyStore(self.database, file=config.api_key_file)
         self.uploads = Uploads(
             self.data.uploads,

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 __all__ = [
+    "CODECS",
     "CREATE",
     "EDIT",
     "ENHANCE",
@@ -221,6 +222,19 @@ ENHANCED: dict[str, Any] = {
     "how": "template",
 }
 PREFERENCES: dict[str, Any] = {"theme": "dark", "language": "en"}
+CODECS: dict[str, Any] = {
+    "object": "list",
+    "data": [
+        {
+            "id": "libx264",
+            "object": "codec",
+            "title": "libx264 H.264 / AVC / MPEG-4 AVC / MPEG-4 part 10",
+            "hardware": False,
+            "works": True,
+            "accepted": True,
+        }
+    ],
+}
 UPLOAD: dict[str, Any] = {
     "id": "upload_0123456789abcdef01234567",
     "object": "upload",

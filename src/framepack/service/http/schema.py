@@ -1,9 +1,9 @@
-"""``GET /v1/schema``: what a form needs to ask for a video."""
+"""``GET /v1/schema`` and ``/v1/codecs``: what a form needs to ask for a video."""
 
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,7 @@ from framepack.service.http.schemas import SERVERS_OWN
 from framepack.service.http.wire import FILES, OPTIONS
 from framepack.service.options import JobOptions
 from framepack.service.requests import without_options
+from framepack.service.service import Service
 
 __all__ = ["FieldObject", "router"]
 
@@ -64,6 +65,42 @@ class SchemaObject(BaseModel):
     groups: list[GroupObject]
     fields: list[FieldObject]
     options: list[FieldObject]
+
+
+class CodecObject(BaseModel):
+    """A video encoder."""
+
+    id: str = Field(description="Its name, which requests give as codec.")
+    object: Literal["codec"]
+    title: str
+    hardware: bool = Field(description="It needs hardware of its own.")
+    works: bool = Field(description="It could be opened on this machine.")
+    accepted: bool = Field(description="Requests may name it.")
+
+
+class CodecList(BaseModel):
+    """The encoders of a server, hardware ones first."""
+
+    object: Literal["list"]
+    data: list[CodecObject]
+
+
+@router.get("/codecs", responses=examples.answer(CodecList, "The encoders.", examples.CODECS))
+def list_codecs(request: Request, _: Who) -> JSONResponse:
+    """List the video encoders, each tried by opening it. The first answer takes a moment."""
+    service: Service = request.app.state.service
+    data = [
+        {
+            "id": each.id,
+            "object": "codec",
+            "title": each.title,
+            "hardware": each.is_hardware,
+            "works": each.works,
+            "accepted": each.is_accepted,
+        }
+        for each in service.encoders.found()
+    ]
+    return JSONResponse({"object": "list", "data": data})
 
 
 @router.get("/schema", responses=examples.answer(SchemaObject, "The fields.", examples.SCHEMA))
