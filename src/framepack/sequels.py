@@ -8,7 +8,6 @@ made from nothing, gives the very same video.
 
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +15,15 @@ from framepack.api import Result, StrPath, begin, drain
 from framepack.decisions import plan_of
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.events import Event
-from framepack.domain.plan import Plan
-from framepack.domain.request import SECTION_FIELDS, GenerationRequest
-from framepack.domain.section_settings import pin_cues
 from framepack.domain.settings import Settings
-from framepack.domain.timeline import SectionCue
+from framepack.domain.takes import made_longer, steered_anew, with_section_again
 
 if TYPE_CHECKING:
     from framepack.pipeline.components import Components
     from framepack.pipeline.delivery import Delivery
     from framepack.pipeline.workspace import Workspace
 
-__all__ = ["extend", "redo", "stream_extend", "stream_redo"]
+__all__ = ["extend", "keep_from", "redo", "stream_extend", "stream_redo"]
 
 
 def redo(
@@ -92,34 +88,19 @@ def stream_redo(
 ) -> Iterator[Event]:
     """Make one section again while telling what happens; see :func:`redo`."""
     source = _open(run_dir)
-    plan = source.plan
-    count = plan.num_sections - plan.num_given_sections
-    if not -count <= section < count:
-        raise InvalidRequest(
-            f"section {section} is not in the run in {source.directory}, which has sections 0 to "
-            f"{count - 1}"
-        )
-    index = section % count
     if prompt is None and image is None and seed is None:
         seed = secrets.randbelow(2**32)
-    cues = _pinned_cues(plan, source.request)
-    for name, kind, value in (
-        ("section_prompts", "prompt", prompt),
-        ("section_images", "image", image),
-        ("section_seeds", "seed", seed),
-    ):
-        if value is not None:
-            place = {"section": index, "until_section": index + 1}
-            cues[name] = (*cues[name], SectionCue.model_validate({**place, kind: value}))
-    index += plan.num_given_sections
-    num_kept = next(each.render_index for each in plan.sections if each.index == index)
+    picture = Path(image) if image is not None else None
+    request, num_kept = with_section_again(
+        source.plan, source.request, section=section, prompt=prompt, image=picture, seed=seed
+    )
     return begin(
-        source.request.updated(**cues),
+        request,
         _take(output),
         run_dir=take_dir,
         settings=settings or Settings.load(),
         components=components,
-        prepare=lambda target: _keep(source, target, num_kept),
+        prepare=lambda target: keep_from(source, target, num_kept),
     )
 
 
@@ -185,42 +166,23 @@ def stream_extend(
     if not by_s > 0:
         raise InvalidRequest(f"the video is to grow by {by_s:g} s; it must be more than 0")
     settings = settings or Settings.load()
-    request, count = source.request, plan.num_sections
-    # The duration of a run that extended a video is what it added.
-    there_s = plan.duration_s if request.extend is None else request.duration_s
-    cues = _pinned_cues(plan, request)
-    longer = request.updated(duration_s=there_s + by_s, official_length=False, **cues)
+    count = plan.num_sections
+    longer = made_longer(plan, source.request, by_s=by_s)
     if prompt is not None:
         if plan_of(longer, settings)[0].num_sections == count:
             raise InvalidRequest(
                 f"the run in {source.directory} has made enough for {by_s:g} s more, so there is "
                 "no new section that a prompt could steer; ask for more, or leave the prompt out"
             )
-        cue = SectionCue(section=count - plan.num_given_sections, prompt=prompt)
-        longer = longer.updated(section_prompts=(*longer.section_prompts, cue))
+        longer = steered_anew(plan, longer, prompt=prompt)
     return begin(
         longer,
         _take(output),
         run_dir=take_dir,
         settings=settings,
         components=components,
-        prepare=lambda target: _keep(source, target, count),
+        prepare=lambda target: keep_from(source, target, count),
     )
-
-
-def _pinned_cues(plan: Plan, request: GenerationRequest) -> dict[str, tuple[SectionCue, ...]]:
-    """What a run's request says of sections, by the numbers that these have in its plan."""
-    given = plan.num_given_sections
-    made = sorted(plan.sections, key=lambda each: each.index)[given:]
-    starts_s = [
-        (section.start_frame - made[0].start_frame) / plan.generated_fps for section in made
-    ]
-    num_frames = plan.num_kept_frames - made[0].start_frame
-    duration_s = num_frames / plan.generated_fps if given else plan.duration_s
-    return {
-        name: pin_cues(getattr(request, name), starts_s=starts_s, duration_s=duration_s)
-        for name in SECTION_FIELDS
-    }
 
 
 def _open(run_dir: StrPath) -> "Workspace":
@@ -248,31 +210,42 @@ def _take(output: StrPath) -> "Delivery":
     return Delivery(Outputs.of(output), keep_run=True)
 
 
-def _keep(source: "Workspace", target: "Workspace", num_sections: int) -> None:
-    """Let a new run have the first sections of another, which its own plan has too."""
+def keep_from(source: "Workspace", target: "Workspace", num_sections: int) -> None:
+    """Let a new run have the first sections of another, which its own plan has too.
+
+    Args:
+        source: the run that has rendered them; it is only read.
+        target: a run that has not begun.
+        num_sections: how many, in rendering order.
+
+    Raises:
+        InvalidRequest: the plans have others in these places.
+        WorkspaceError: the source lacks one of them, or a file cannot be copied.
+    """
     from framepack.pipeline.takes import keep_sections
 
-    _check_same(source, target.plan, num_sections)
+    _check_same(source, target, num_sections)
     if num_sections:
         keep_sections(source, target, num_sections)
 
 
-def _check_same(source: "Workspace", new: Plan, num_sections: int) -> None:
-    """Refuse a plan whose first sections are others than those that are kept.
+def _check_same(source: "Workspace", target: "Workspace", num_sections: int) -> None:
+    """Refuse a run whose first sections are others than those that are kept.
 
     Raises:
         InvalidRequest: names what differs.
     """
-    old = source.plan
+    old, new = source.plan, target.plan
     found = [name for name in _OF_ALL if getattr(old, name) != getattr(new, name)]
-    copies = dict(zip(old.request.section_pictures, source.request.section_pictures, strict=True))
+    pictures, others = _pictures(source), _pictures(target)
     for kept, other in zip(old.sections[:num_sections], new.sections, strict=False):
-        one = replace(kept, image=copies[kept.image]) if kept.image is not None else kept
         found += [
-            f"{name} of section {one.index}"
+            f"{name} of section {kept.index}"
             for name in _OF_SECTIONS
-            if getattr(one, name) != getattr(other, name)
+            if getattr(kept, name) != getattr(other, name)
         ]
+        if pictures[kept.image] != others[other.image]:
+            found.append(f"image of section {kept.index}")
     if found or new.num_sections < num_sections:
         raise InvalidRequest(
             f"the new video would not begin as the old one ({', '.join(found) or 'length'}); "
@@ -280,5 +253,14 @@ def _check_same(source: "Workspace", new: Plan, num_sections: int) -> None:
         )
 
 
+def _pictures(workspace: "Workspace") -> dict[Path | None, bytes]:
+    """The pixels of a run's section pictures by the paths in its plan; none has none."""
+    paths = workspace.plan.request.section_pictures
+    fitted = workspace.pictures().sections
+    return {None: b""} | {
+        path: picture.tobytes() for path, picture in zip(paths, fitted, strict=True)
+    }
+
+
 _OF_ALL = ("model", "variant", "width", "height", "latent_window_size", "generated_fps", "seed")
-_OF_SECTIONS = ("index", "indices", "texts", "image", "seed", "loras", "start_frame")
+_OF_SECTIONS = ("index", "indices", "texts", "seed", "loras", "start_frame")

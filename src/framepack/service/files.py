@@ -46,6 +46,15 @@ class JobFolder:
         """What the finished try said; for one that nobody heard."""
         return self.path / "result.json"
 
+    @property
+    def take(self) -> Path:
+        """Whose run has the job's first sections; where it was made from a video."""
+        return self.path / "take.json"
+
+    def beside(self, job_id: str) -> "JobFolder":
+        """The folder of another job."""
+        return JobFolder(self.path.parent / job_id)
+
     def make(self) -> None:
         """Make the folders."""
         for folder in (self.inputs, self.output, self.live):
@@ -154,6 +163,11 @@ class DataFolder:
             raise InvalidRequest(f"{job_id!r} is no id of a job")
         return JobFolder(self.path / "jobs" / job_id)
 
+    @property
+    def recipes(self) -> Path:
+        """Recipes that operators keep."""
+        return self.path / "recipes"
+
     def task(self, task_id: str) -> TaskFolder:
         """The folder of a task, which need not be there."""
         if not task_id.replace("_", "").isalnum():
@@ -162,5 +176,6 @@ class DataFolder:
 
     def make(self) -> None:
         """Make the folders."""
-        for folder in (self.path, self.uploads, self.path / "jobs", self.path / "tasks"):
+        own = ("jobs", "tasks", "recipes")
+        for folder in (self.path, self.uploads, *(self.path / name for name in own)):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,11 @@
 """The service behind every face: what can be asked of it, whoever asks."""
 
-import hashlib
-import json
 import shutil
 import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
-from framepack.media.codecs import NO_VIDEO
 from framepack.models.parts import ModelSpec
 from framepack.service.allowed import check_ffmpeg
 from framepack.service.changes import Changes
@@ -40,11 +37,28 @@ from framepack.service.keys import KeyStore
 from framepack.service.leases import Leases
 from framepack.service.local_executor import LocalExecutor
 from framepack.service.machine_settings import MachineSettings
+from framepack.service.models import Models
 from framepack.service.options import JobOptions, ServiceConfig
 from framepack.service.preferences import Preferences
+from framepack.service.recipes import Recipes
 from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
 from framepack.service.requests import check_limits, in_words, served
+from framepack.service.settled import (
+    check_something_is_left,
+    fingerprint,
+    for_one_frame,
+    with_sound,
+)
 from framepack.service.store import JobStore, new_job_id
+from framepack.service.takes import (
+    Origin,
+    Take,
+    asked_again,
+    longer,
+    note_source,
+    options_again,
+    redone,
+)
 from framepack.service.tools.toolbox import Toolbox
 from framepack.service.uploads import Uploads
 from framepack.weights.locate import locate_all
@@ -105,6 +119,8 @@ class Service:
             settings=lambda: self.settings,
             on_change=self.changes.publish,
         )
+        self.recipes = Recipes(self.data.recipes)
+        self.models = Models(self.recipes, self.tools, settings=lambda: self.settings)
         self.executor = executor
         self.dispatcher: Dispatcher | None = None
         self._checking = threading.BoundedSemaphore(_AT_ONCE)
@@ -145,6 +161,7 @@ class Service:
         priority: int = 0,
         parent: str | None = None,
         idempotency_key: str | None = None,
+        origin: Origin | None = None,
     ) -> Job:
         """Check a request and queue it.
 
@@ -156,6 +173,7 @@ class Service:
             priority: the higher go first.
             parent: the job that it is made from.
             idempotency_key: with it, the same request again is the same job.
+            origin: what stands behind a request that was made from the parent.
 
         Raises:
             InvalidRequest: bad input; nothing was kept.
@@ -165,7 +183,8 @@ class Service:
         """
         files = dict(inputs or {})
         options = options or JobOptions()
-        fingerprint = _fingerprint(fields, files, options) if idempotency_key else ""
+        asked, sent = (origin.said, origin.sent) if origin is not None else (fields, files)
+        asked_as = fingerprint(asked, sent, options) if idempotency_key else ""
         job_id = new_job_id()
         folder = self.data.job(job_id)
         is_kept = False
@@ -173,17 +192,24 @@ class Service:
             folder.make()
             accepted, options = self._accept(fields, files, options, folder.path, folder.inputs)
             locate_all(accepted.spec, self.settings)
-            request = accepted.request.updated(seed=accepted.plan.seed)
+            plan = accepted.plan
+            if origin is not None and parent is not None:
+                plan = plan.model_copy(
+                    update={"notes": (*plan.notes, *filter(None, [origin.note]))}
+                )
+                if origin.num_sections:
+                    note_source(folder, parent, origin.num_sections)
+            request = accepted.request.updated(seed=plan.seed)
             job, is_kept = self.store.create(
                 job_id,
                 request.model_dump(mode="json", exclude_unset=True),
-                accepted.plan.to_dict(),
+                plan.to_dict(),
                 options=options.model_dump(mode="json"),
                 owner=owner,
                 priority=priority,
                 parent=parent,
                 idempotency_key=idempotency_key,
-                fingerprint=fingerprint,
+                fingerprint=asked_as,
                 **self._limits_of(owner),
             )
             return job
@@ -237,10 +263,10 @@ class Service:
             sent: ``options``, ``owner``, ``priority`` and ``idempotency_key`` of :meth:`submit`.
         """
         parent = self.store.get(job_id, owner=sees)
-        fields, files = _asked_again(parent, self.data.job(parent.id))
+        fields, files = asked_again(parent, self.data.job(parent.id))
         changed = {**changes, **{name: name for name in inputs or {} if name not in changes}}
         files = {word: given for word, given in files.items() if word not in changed}
-        sent.setdefault("options", _options_again(parent))
+        sent.setdefault("options", options_again(parent))
         return self.submit(
             {**fields, **changed}, inputs={**files, **(inputs or {})}, parent=parent.id, **sent
         )
@@ -254,6 +280,29 @@ class Service:
             sent: ``sees`` of :meth:`remix`, and what :meth:`submit` takes.
         """
         return self._from_video("extend", source, fields, **sent)
+
+    def redo(
+        self,
+        job_id: str,
+        *,
+        section: int,
+        prompt: str | None = None,
+        image: Input | None = None,
+        seed: int | None = None,
+        sees: str | None = None,
+        **sent: Any,
+    ) -> Job:
+        """Make one section of a job's video again; see ``redone`` and :meth:`remix`."""
+        parent = self.store.get(job_id, owner=sees)
+        take = redone(
+            parent,
+            self.data.job(parent.id),
+            section=section,
+            prompt=prompt,
+            image=image,
+            seed=seed,
+        )
+        return self._taken(parent, take, **sent)
 
     def edit(self, source: str | Input, fields: Mapping[str, Any], **sent: Any) -> Job:
         """Draw a video anew, as :meth:`extend` has it."""
@@ -294,11 +343,11 @@ class Service:
                 names = {path: files[word].name for word, path in stored.items()}
                 check_inputs(stored, max_pixels=self.config.max_pixels)
                 request = GenerationRequest.parse(**named_files(fields, stored))
-                request = served(request, self.settings)
+                request = served(request, self.settings, self.recipes.paths())
                 check_limits(request, self.config)
                 check_ffmpeg(request)
-                _check_something_is_left(options, request)
-                options = _with_sound(_for_one_frame(options, request), stored)
+                check_something_is_left(options, request)
+                options = with_sound(for_one_frame(options, request), stored)
                 video = folder / f"video.{options.container}"
                 plan, spec = decide_with_outputs(request, self.settings, video, allow_empty=is_dry)
                 if plan.duration_s > self.config.max_duration_s:
@@ -328,14 +377,31 @@ class Service:
         if isinstance(source, Input):
             return self.submit(fields, inputs={**(inputs or {}), name: source}, **sent)
         parent = self.store.get(source, owner=sees)
+        video = self.file_of(parent, "video")
+        said, folder = {name: parent.id, **fields}, self.data.job(parent.id)
+        if name == "extend" and not inputs:
+            take = longer(parent, folder, fields, self.settings)
+            if take is not None:
+                return self._taken(
+                    parent, replace(take, origin=replace(take.origin, said=said)), **sent
+                )
         inherited = {
             key: value for key, value in parent.request.items() if key not in _OF_ONE_VIDEO
         }
         model = str(parent.plan["model"])
         inherited["model"] = "f1" if (name, model) == ("extend", "i2v") else model
-        video = Input(self.file_of(parent, "video"), name=f"video of {parent.id}")
-        files = {**(inputs or {}), name: video}
-        return self.submit({**inherited, **fields}, inputs=files, parent=parent.id, **sent)
+        files = {**(inputs or {}), name: Input(video, name=f"video of {parent.id}")}
+        note = f"Goes on from the frames of {parent.id}." if name == "extend" else ""
+        origin = Origin(said, inputs or {}, note)
+        return self.submit(
+            {**inherited, **fields}, inputs=files, parent=parent.id, origin=origin, **sent
+        )
+
+    def _taken(self, parent: Job, take: Take, **sent: Any) -> Job:
+        sent.setdefault("options", options_again(parent))
+        return self.submit(
+            take.fields, inputs=take.inputs, parent=parent.id, origin=take.origin, **sent
+        )
 
     def file_of(self, job: Job, kind: str) -> Path:
         """A file that a completed job left.
@@ -376,82 +442,3 @@ class Service:
         for path in self.data.uploads.glob("[pr]*-*"):  # of plans and requests
             shutil.rmtree(path, ignore_errors=True)
         self.uploads.sweep()
-
-
-def _fingerprint(fields: Mapping[str, Any], files: Mapping[str, Input], options: JobOptions) -> str:
-    """Of everything that was asked, files by their content."""
-    content = {}
-    for word, given in files.items():
-        with given.path.open("rb") as file:
-            content[word] = hashlib.file_digest(file, "sha256").hexdigest()
-    text = json.dumps(
-        [dict(fields), content, options.model_dump(mode="json")], sort_keys=True, default=str
-    )
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _check_something_is_left(options: JobOptions, request: GenerationRequest) -> None:
-    if request.codec == NO_VIDEO and not (options.raw or options.frames):
-        raise InvalidRequest(
-            "codec none writes no video, and nothing else was asked for; add frames or raw"
-        )
-
-
-def _for_one_frame(options: JobOptions, request: GenerationRequest) -> JobOptions:
-    """The options with a file that suits what is made: a video, or one picture."""
-    kind = options.container
-    if not request.one_frame:
-        if kind in ("png", "jpg"):
-            raise InvalidRequest(
-                f"container is {kind}, which is a picture; take mp4, mkv, mov, webm, gif or webp, "
-                "or ask for one_frame"
-            )
-        return options
-    if kind in ("png", "jpg", "webp"):
-        return options
-    if "container" in options.model_fields_set:
-        raise InvalidRequest(
-            f"one frame is a picture, but {kind} was asked for; take png, jpg or webp"
-        )
-    return options.model_copy(update={"container": "png", "thumbnail": False})
-
-
-def _with_sound(options: JobOptions, stored: Mapping[str, Path]) -> JobOptions:
-    """The options with the sound's name in the job's folder."""
-    if "audio" in stored:
-        return options.model_copy(update={"audio": stored["audio"].name})
-    if options.audio:
-        raise InvalidRequest("the sound did not come with the request; send the file as audio")
-    return options
-
-
-def _asked_again(job: Job, folder: JobFolder) -> tuple[dict[str, Any], dict[str, Input]]:
-    """Fields and files of a job's request, to be asked once more."""
-    fields, files = dict(job.request), dict[str, Input]()
-
-    def word(name: str, path: str) -> str:
-        files[name] = Input(Path(path), name=f"{name} of {job.id}")
-        return name
-
-    for name in (*PICTURES, *VIDEOS):
-        if fields.get(name) is not None:
-            fields[name] = word(name, fields[name])
-    for name in SECTION_FILES:
-        if name in fields:
-            fields[name] = [
-                {**cue, "image": word(f"{name}_{number}", cue["image"])}
-                if cue.get("image")
-                else cue
-                for number, cue in enumerate(fields[name])
-            ]
-    if "loras" in fields:
-        fields["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in fields["loras"]]
-    if job.options.get("audio"):
-        sound = folder.inputs / str(job.options["audio"])
-        files["audio"] = Input(sound, name=f"sound of {job.id}")
-    return fields, files
-
-
-def _options_again(job: Job) -> JobOptions:
-    """What a job left, for one made from it, which is another one of another group."""
-    return JobOptions.model_validate({**job.options, "audio": "", "group": "", "label": ""})

@@ -30,6 +30,7 @@ from framepack.service.fallbacks import FALLBACKS, Fallback
 from framepack.service.files import JobFolder
 from framepack.service.options import JobOptions
 from framepack.service.records import JobError
+from framepack.service.takes import forget_source, taken_over
 
 if TYPE_CHECKING:
     from framepack.models.parts import ModelSpec
@@ -131,7 +132,7 @@ class TaskRunner:
         except RunInUse:
             raise
         except WorkspaceError as error:
-            if is_disk_full(error) or not _remove_damaged(folder.run):
+            if is_disk_full(error) or not (_remove_damaged(folder.run) or forget_source(folder)):
                 raise
             logger.warning("%s; what was damaged is made again", error)
         return self._attempt(task, folder, on_event, is_stopped)
@@ -166,9 +167,11 @@ class TaskRunner:
 
     def _begin(self, task: Mapping[str, Any], folder: JobFolder) -> Iterator[Event]:
         """The events of the run, begun or gone on with; input is checked here."""
-        import framepack
+        from framepack.api import begin, stream_resume
         from framepack.decisions import find_model
+        from framepack.media.outputs import Outputs
         from framepack.models.spec import resolve_spec
+        from framepack.pipeline.delivery import Delivery
         from framepack.pipeline.workspace import Workspace
 
         fallback = FALLBACKS[min(int(task["fallback"]), len(FALLBACKS) - 1)]
@@ -176,7 +179,7 @@ class TaskRunner:
             plan = Workspace.open(folder.run).plan
             spec = resolve_spec(plan.model, plan.variant)
             components, settings = self._components(spec, fallback)
-            return framepack.stream_resume(folder.run, settings=settings, components=components)
+            return stream_resume(folder.run, settings=settings, components=components)
         request = GenerationRequest.parse(**task["request"])
         options = JobOptions(**task["options"])
         if not options.video:
@@ -184,18 +187,20 @@ class TaskRunner:
         spec, _ = find_model(request, self._settings, ask_torch=True)
         components, settings = self._components(spec, fallback)
         suffix = "png" if request.one_frame else options.container
-        return framepack.stream(
-            request,
-            output=folder.output / f"video.{suffix}",
-            run_dir=folder.run,
-            keep_run=True,
-            thumbnail=options.thumbnail,
+        outputs = Outputs.of(
+            folder.output / f"video.{suffix}",
             frames_dir=folder.output / "frames" if options.frames else None,
             frames_format=options.frames or "png",
             raw=folder.output / "video.safetensors" if options.raw else None,
             audio=folder.inputs / options.audio if options.audio else None,
+        )
+        return begin(
+            request,
+            Delivery(outputs, thumbnail=options.thumbnail, keep_run=True),
+            run_dir=folder.run,
             settings=settings,
             components=components,
+            prepare=taken_over(folder),
         )
 
     def _components(self, spec: "ModelSpec", fallback: Fallback) -> "tuple[Components, Settings]":

@@ -9,9 +9,9 @@ from framepack.service.http import examples
 from framepack.service.http.wire import ALIASES, FILES, OPTIONS
 from framepack.service.options import JobOptions
 
-__all__ = ["SERVERS_OWN", "request_body", "request_schemas"]
+__all__ = ["REFERENCE", "SERVERS_OWN", "request_body", "request_schemas"]
 
-_REFERENCE: dict[str, Any] = {
+REFERENCE: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "description": "A base64 data URL, or the id of an upload."},
         {
@@ -23,12 +23,13 @@ _REFERENCE: dict[str, Any] = {
         },
     ]
 }
+"""A file in JSON."""
 _NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 _OF_ALIASES: Mapping[str, Mapping[str, Any]] = {
     "seconds": _NUMBER,
     "size": {"type": "string", "pattern": "^[0-9]{2,4}x[0-9]{2,4}$"},
-    "input_reference": _REFERENCE,
-    "image_reference": _REFERENCE,
+    "input_reference": REFERENCE,
+    "image_reference": REFERENCE,
     "reference_url": {"type": "string"},
     "num_frames": {"type": "integer", "minimum": 1},
     "flow_shift": {"type": "number", "minimum": 0, "maximum": 100},
@@ -138,7 +139,7 @@ def _properties() -> dict[str, Any]:
             continue
         known = {key: schema[key] for key in ("title", "description") if key in schema}
         if name in FILES:
-            found[name] = {**_REFERENCE, **known}
+            found[name] = {**REFERENCE, **known}
         elif name.startswith("section_") and name != "section_mode":
             found[name] = {**_CUES, **known}
         elif name == "loras":
@@ -148,7 +149,7 @@ def _properties() -> dict[str, Any]:
     options = JobOptions.model_json_schema()["properties"]
     for name in OPTIONS:
         found[name] = {key: value for key, value in options[name].items() if key not in _INNER}
-    found["audio"] = {**_REFERENCE, "title": "Sound", "description": "Sound of the video."}
+    found["audio"] = {**REFERENCE, "title": "Sound", "description": "Sound of the video."}
     for name, text in ALIASES.items():
         found[name] = {**_OF_ALIASES[name], "title": name, "description": text}
     found["priority"] = {

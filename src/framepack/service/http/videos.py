@@ -24,6 +24,7 @@ from framepack.service.http.objects import (
     video_values,
 )
 from framepack.service.http.received import job_of, received
+from framepack.service.http.redo import Again, redo_body
 from framepack.service.http.schemas import request_body
 from framepack.service.http.wire import Asked, read_asked
 from framepack.service.inputs import Input
@@ -289,6 +290,31 @@ async def remix_video(
     return await _made(request, who, body, make)
 
 
+@router.post("/{video_id}/redo", responses=_VIDEO, openapi_extra=redo_body())
+async def redo_section(
+    request: Request,
+    who: Who,
+    body: NeededBody,
+    video_id: str,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Make one section again, and those rendered after it; the others stay as they are."""
+    again = Again.read(body.values)
+
+    def make(asked: Asked, files: dict[str, Input]) -> Job:
+        return _service(request).redo(
+            video_id,
+            section=again.section,
+            prompt=again.prompt,
+            image=files.get("image"),
+            seed=again.seed,
+            sees=who.sees,
+            **_sent(asked, who, idempotency_key),
+        )
+
+    return await _made(request, who, Body(again.others(body.values), body.is_form), make)
+
+
 @router.post(
     "/{video_id}/extend",
     responses=_VIDEO,
@@ -297,7 +323,12 @@ async def remix_video(
 async def extend_video(
     request: Request, who: Who, body: AnyBody, video_id: str, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Go on from the end of a finished video; the seconds are what is added."""
+    """Go on from the end of a finished video; the seconds are what is added.
+
+    A forward-only video is gone on from its latents if nothing but prompt, seconds and seed is
+    said, and the prompt is then that of the new sections. Else it is gone on from its frames. The
+    answer's notes say which.
+    """
     return await _from_video(request, who, body, "extend", idempotency_key, video_id)
 
 

@@ -1,0 +1,137 @@
+"""A service with the worker's own work, done by a thread of the test instead of a process."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+from tests.helpers.runs import SMALL
+from tests.helpers.service import running, until
+
+import framepack
+from framepack.domain.settings import Settings
+from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
+from framepack.service.options import ServiceConfig
+from framepack.service.service import Service
+from framepack.service.tasks import TaskRunner
+
+__all__ = ["SETTINGS", "Bench", "Workshop", "working"]
+
+SETTINGS = framepack.Settings(device="cpu", dtype="float32")
+
+
+class Workshop:
+    """Does tasks as the worker does them.
+
+    Attributes:
+        events: what was said of each job, by its id.
+        wait_after: called with each event; it may wait.
+    """
+
+    def __init__(self, runner: TaskRunner) -> None:
+        self.events: dict[str, list[Mapping[str, Any]]] = {}
+        self.wait_after: Callable[[Mapping[str, Any]], object] = lambda _: None
+        self._runner = runner
+        self._said: list[Message] = []
+        self._news = threading.Condition()
+        self._stopped: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def capacity(self) -> int:
+        return 0 if self._thread is not None and self._thread.is_alive() else 1
+
+    def submit(self, task: Task) -> None:
+        self._thread = threading.Thread(target=self._work, args=(task,), daemon=True)
+        self._thread.start()
+
+    def stop(self, lease: str) -> None:
+        self._stopped.add(lease)
+
+    def messages(self, timeout_s: float) -> list[Message]:
+        with self._news:
+            if not self._said:
+                self._news.wait(timeout_s)
+            said, self._said = self._said, []
+        return said
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"alive": True, "busy": self.capacity == 0}
+
+    def use(self, settings: Settings) -> None:
+        """Settings do not change here."""
+
+    def close(self, timeout_s: float) -> None:
+        self._stopped.add("all")
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _say(self, message: Message) -> None:
+        with self._news:
+            self._said.append(message)
+            self._news.notify_all()
+
+    def _work(self, task: Task) -> None:
+        self._say(TaskStarted(task.lease))
+        told = self.events.setdefault(task.job_id, [])
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            told.append(event)
+            self._say(TaskEvent(task.lease, event))
+            self.wait_after(event)
+
+        end = self._runner.run(
+            {**asdict(task), "folder": str(task.folder)},
+            on_event=on_event,
+            is_stopped=lambda: bool(self._stopped & {task.lease, "all"}),
+        )
+        self._say(TaskEnded(task.lease, end.outcome, end.output, end.error))
+
+
+class Bench:
+    """A client of such a service."""
+
+    def __init__(self, client: TestClient, service: Service, workshop: Workshop) -> None:
+        self.client, self.service, self.workshop = client, service, workshop
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, status: int = 200) -> Any:
+        """Send JSON, and read JSON."""
+        answer = self.client.post(f"/v1/{path}", json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def get(self, video_id: str) -> Any:
+        return self.client.get(f"/v1/videos/{video_id}").json()
+
+    def make(self, **fields: Any) -> str:
+        """Ask for a small video, and wait for it."""
+        return self.finished(self.post("videos", {**SMALL, **fields})["id"])
+
+    def finished(self, video_id: str) -> str:
+        """Wait for a video."""
+        until(lambda: self.service.store.get(video_id).has_ended, timeout_s=120)
+        found = self.get(video_id)
+        assert found["state"] == "completed", found["error"]
+        return video_id
+
+    def video(self, video_id: str) -> Path:
+        """The file of a finished video."""
+        return self.service.file_of(self.service.store.get(video_id), "video")
+
+    def denoised(self, video_id: str) -> set[int]:
+        """Sections whose steps were computed."""
+        events = self.workshop.events[video_id]
+        return {event["section"] for event in events if event["event"] == "StepDone"}
+
+
+@contextmanager
+def working(folder: Path, runner: TaskRunner, **config: Any) -> Iterator[Bench]:
+    """A service that makes its videos, while the block runs."""
+    workshop = Workshop(runner)
+    config = {"data_dir": folder / "data", **config}
+    service = Service(ServiceConfig(**config), SETTINGS, executor=workshop)
+    with running(service) as client:
+        yield Bench(client, service, workshop)
