@@ -8,9 +8,10 @@ import { report } from "../lib/notify.js";
 
 /** Parts of the range that people use; the number beside the slider takes all of it. */
 const SLIDERS = { duration_s: [1, 20] };
-const PAIRED = new Set(["resolution", "fps", "num_inference_steps", "variant"]);
+const PAIRED = new Set(["resolution", "fps", "num_inference_steps", "seed"]);
 /** In the order of the page; what else is common follows. */
-const FIRST = ["duration_s", "resolution", "fps", "num_inference_steps", "variant", "seed", "camera_motion", "model"];
+const FIRST = ["duration_s", "resolution", "fps", "num_inference_steps", "seed", "variant", "camera_motion", "model"];
+const PLACEHOLDERS = { seed: () => t("create.seed.random") };
 const MAX_RANDOM_SEED = 2 ** 32;
 
 /**
@@ -24,12 +25,12 @@ export function commonSettings(place, { fields }) {
   const box = h("div", { class: "create-common-fields" });
   for (const name of names) {
     if (name === "model") continue;
-    const made = fields.make(name, { plain: PAIRED.has(name), slider: SLIDERS[name] });
+    const made = fields.make(name, { brief: true, slider: SLIDERS[name], placeholder: PLACEHOLDERS[name]?.() });
     made.element.classList.add(PAIRED.has(name) ? "is-half" : "is-whole");
     if (name === "seed") addDice(made);
     box.append(made.element);
   }
-  replace(place, h("h2", null, t("create.common")), box);
+  replace(place, h("h2", { class: "visually-hidden" }, t("create.common")), box);
   addModel(box, fields).catch(report);
 }
 
@@ -52,7 +53,7 @@ async function addModel(box, fields) {
     value: model.id,
     label: model.weights_present === false ? t("create.model.missing", { id: model.id }) : `${model.id}: ${model.title}`,
   }));
-  const made = fields.make("model", { choices });
+  const made = fields.make("model", { choices, brief: true });
   made.element.classList.add("is-whole");
   box.append(made.element);
 }

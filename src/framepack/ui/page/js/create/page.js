@@ -63,7 +63,7 @@ function layout() {
   const page = h(
     "div",
     { class: "create-page is-loading" },
-    h("div", { class: "page-head create-head" }, h("h1", null, t("create.title")), parts.tools),
+    h("h1", { class: "visually-hidden" }, t("create.title")),
     h(
       "div",
       { class: "create-grid" },
@@ -77,7 +77,7 @@ function layout() {
       h(
         "aside",
         { class: "create-side", "aria-label": t("create.side") },
-        h("div", { class: "create-side-scroll card" }, parts.common, h("hr", null), parts.plan),
+        h("div", { class: "create-side-scroll card" }, parts.tools, parts.common, h("hr", null), parts.plan),
         parts.actions,
       ),
       h("section", { class: "create-more", "aria-label": t("create.more") }, parts.groups),

@@ -20,8 +20,8 @@ const SOURCES = ["extend", "video"];
 export function pictures(place, { fields }) {
   const start = slot(fields.field("image"));
   const end = slot(fields.field("end_image"));
-  const loop = fields.make("loop");
-  const strengths = Object.fromEntries(Object.entries(STRENGTHS).map(([name, strength]) => [name, fields.make(strength)]));
+  const loop = fields.make("loop", { brief: true });
+  const strengths = Object.fromEntries(Object.entries(STRENGTHS).map(([name, strength]) => [name, fields.make(strength, { brief: true })]));
   const swap = swapButton();
   const sources = h("div", { class: "create-sources" });
   replace(
@@ -41,7 +41,7 @@ export function pictures(place, { fields }) {
     replace(sources, SOURCES.filter(has).map((name) => source(fields.field(name), request[name])));
     strengths.image.element.hidden = !has("image") && !has("start_strength");
     strengths.end_image.element.hidden = !has("end_image") && !has("end_strength") && !has("loop");
-    loop.element.hidden = has("end_image") && !has("loop");
+    loop.element.hidden = !has("loop") && (has("end_image") || !has("image"));
     swap.disabled = !has("image") && !has("end_image");
   };
   const offs = [draft.request.subscribe(show, { now: true }), plan.subscribe((now) => {

@@ -32,7 +32,8 @@ export function slot(field) {
     stage, bar, caption, error,
   );
   let size = { width: 0, height: 0 };
-  let drawn = "";
+  /** @type {string | null} */
+  let drawn = null;
   const take = async (file) => {
     error.textContent = "";
     bar.value = 0;

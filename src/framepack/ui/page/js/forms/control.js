@@ -30,7 +30,9 @@ const KINDS = {
  * @property {{value: string, label?: string}[]} [choices] to choose from, for a text or a list
  * @property {[number, number]} [slider] part of the range that a slider has; the number has all
  * @property {"picture" | "video" | "picture or video" | "sound" | "safetensors"} [accept] of a file
- * @property {boolean} [plain] without help and without a button that resets it
+ * @property {boolean} [brief] the help is a hint of the label, not a line below
+ * @property {boolean} [plain] brief, and without a button that resets it
+ * @property {string} [placeholder] of a number
  * @property {number} [rows] of a long text
  * @property {(value: any) => any} [keep] value to what is told; by default what is kept of it
  */
@@ -48,7 +50,7 @@ const KINDS = {
 export function control(field, options = {}) {
   const id = uniqueId(`field-${field.name}`);
   const keep = options.keep ?? ((value) => kept(field, value));
-  const element = h("div", { class: `field form-field form-${field.kind}`, dataset: { field: field.name } });
+  const element = h("div", { class: `field form-field is-${field.kind}`, dataset: { field: field.name } });
   const reset = resetButton(field, () => tell(undefined, true));
   const error = h("p", { class: "field-error", id: `${id}-error`, "aria-live": "polite" });
   const tell = (value, isReset = false) => {
@@ -73,7 +75,7 @@ export function control(field, options = {}) {
   };
   const part = KINDS[field.kind](field, { ...options, id, onInput: tell, onWrong: setError });
   part.target.setAttribute("aria-describedby", `${id}-help ${id}-error`);
-  arrange(element, field, { id, part, reset, error, isPlain: Boolean(options.plain) });
+  arrange(element, field, { id, part, reset, error, isBrief: Boolean(options.plain || options.brief) });
   const setValue = (value) => {
     part.setValue(value ?? undefined);
     mark(value === undefined || value === null ? undefined : keep(value));
@@ -91,15 +93,16 @@ export function control(field, options = {}) {
 }
 
 /** Label, input, help and error, in the order that suits the kind. */
-function arrange(element, field, { id, part, reset, error, isPlain }) {
+function arrange(element, field, { id, part, reset, error, isBrief }) {
   const unit = unitText(field);
   const words = [fieldTitle(field), unit && h("span", { class: "form-unit" }, ` ${unit}`)];
-  const help = h("p", { class: isPlain ? "visually-hidden" : "field-help", id: `${id}-help` }, fieldHelp(field));
+  const help = h("p", { class: isBrief ? "visually-hidden" : "field-help", id: `${id}-help` }, fieldHelp(field));
   const isGroup = part.target.getAttribute("role") === "group";
   if (isGroup) part.target.setAttribute("aria-labelledby", `${id}-label`);
+  const title = isBrief ? fieldHelp(field) : "";
   const label = isGroup
-    ? h("span", { class: "label", id: `${id}-label` }, words)
-    : h("label", { for: id, id: `${id}-label` }, words);
+    ? h("span", { class: "label", id: `${id}-label`, title }, words)
+    : h("label", { for: id, id: `${id}-label`, title }, words);
   if (field.kind === "boolean") {
     replace(element, h("div", { class: "form-head" }, h("div", { class: "check" }, part.element, label), reset), help, error);
     return;

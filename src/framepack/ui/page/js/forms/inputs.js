@@ -65,7 +65,7 @@ export function numeric(field, given) {
     step: field.kind === "integer" && steps === 1 ? 1 : "any",
     min: field.min ?? "",
     max: field.max ?? "",
-    placeholder: shown(field, field.default) || unsetText(field),
+    placeholder: given.placeholder ?? (shown(field, field.default) || unsetText(field)),
   });
   const range = sliderRange(field, given);
   const slider = range && h("input", {
@@ -90,7 +90,7 @@ export function numeric(field, given) {
     given.onInput(Number(slider.value));
   });
   return {
-    element: slider ? h("div", { class: "form-number" }, slider, input) : input,
+    element: slider ? h("div", { class: "form-slider" }, slider, input) : input,
     target: input,
     setValue: (value) => {
       showSlider(value);
@@ -99,7 +99,7 @@ export function numeric(field, given) {
     },
     setHint: (value) => {
       hint = value ?? field.default;
-      input.placeholder = shown(field, hint) || unsetText(field);
+      input.placeholder = given.placeholder ?? (shown(field, hint) || unsetText(field));
       if (input.value === "") showSlider(undefined);
     },
     setDisabled: (isOff) => {
@@ -165,15 +165,10 @@ export function choice(field, given) {
       select.value = next;
     },
     setHint: (value) => {
-      if (first) first.textContent = isEmpty(value) ? unsetLabel(field) : t("create.form.standard", { value: hinted(field, choices, value) });
+      if (first) first.textContent = isEmpty(value) ? unsetLabel(field) : t("create.form.standard", { value: choiceLabel(field, String(value)) });
     },
     setDisabled: (isOff) => { select.disabled = isOff; },
   };
-}
-
-function hinted(field, choices, value) {
-  const found = choices.find((each) => each.value === value);
-  return found?.label ?? choiceLabel(field, String(value));
 }
 
 function unsetLabel(field) {
