@@ -10,9 +10,8 @@ __all__ = ["Finding", "diagnose"]
 
 Level = Literal["good", "note", "problem"]
 
-# Files: transformer 25.7, Llama 16.1, SigLIP 0.9, VAE 0.5, CLIP 0.2.
 PUBLISHED_DISK_GB = 45.0
-"""Free disk that their download needs, GB."""
+"""Free disk that the download of ``PUBLISHED_FILES_GB`` needs, GB."""
 
 _SERVED_BY = {"nvidia": "cuda", "amd": "rocm", "intel": "xpu", "apple": "mps"}
 _LOW_DISK_GB = 1.0

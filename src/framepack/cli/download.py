@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from framepack.cli.console import error_console, say, write
-from framepack.cli.licence import licence_lines
 from framepack.cli.options import ModelName, ModelsDir, Quiet
 from framepack.cli.stop import CANCELLED
 from framepack.domain.errors import LicenceNotAccepted
@@ -83,7 +82,7 @@ def _with_consent(spec: "ModelSpec", settings: "Settings", *, quiet: bool) -> "S
         return settings
     is_asked = not settings.accept_licence and sys.stdin.isatty()
     if is_asked or (settings.accept_licence and not quiet):
-        for line in licence_lines(spec):
+        for line in spec.licence_lines():
             say(line)
     if not is_asked:
         return settings  # accepted by flag or settings, or refused by the download itself

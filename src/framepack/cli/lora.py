@@ -12,6 +12,7 @@ import typer
 from framepack.cli.console import one_line, write, write_json
 from framepack.cli.options import JsonFlag
 from framepack.cli.usage import Command, Group
+from framepack.weights.lora_facts import stated_bases, trigger_words
 
 if TYPE_CHECKING:
     from framepack.models.spec import ModelSpec
@@ -19,20 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "lora_document", "lora_lines"]
 
-_STATED_BASE = (
-    "modelspec.architecture",
-    "ss_base_model_version",
-    "ss_base_model",
-    "ss_sd_model_name",
-)
-_TRIGGERS = (
-    "modelspec.trigger_phrase",
-    "ss_trigger_words",
-    "trigger_words",
-    "trigger_word",
-    "trigger_phrase",
-    "instance_prompt",
-)
 _WORTH_KNOWING = (
     "modelspec.title",
     "modelspec.author",
@@ -122,7 +109,7 @@ def lora_document(lora: "LoraFile") -> dict[str, Any]:
         "dtypes": sorted({str(delta.up.dtype).removeprefix("torch.") for delta in deltas}),
         "parts": parts,
         "unknown_keys": list(lora.unknown),
-        "trigger_words": _trigger_words(lora.metadata),
+        "trigger_words": trigger_words(lora.metadata),
         "frequent_tags": _frequent_tags(lora.metadata),
         "about": {key: lora.metadata[key] for key in _WORTH_KNOWING if lora.metadata.get(key)},
         "trained_for": _hints(lora, parts),
@@ -193,7 +180,7 @@ def _part_text(part: Mapping[str, Any]) -> str:
 
 def _hints(lora: "LoraFile", parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What speaks for the model that it was trained for; names and shapes alone do not prove it."""
-    stated = [f"{lora.metadata[key]} ({key})" for key in _STATED_BASE if lora.metadata.get(key)]
+    stated = [f"{base} ({key})" for key, base in stated_bases(lora.metadata).items()]
     if "HunyuanVideo" in lora.layout:
         hint = "HunyuanVideo by its names, the network that FramePack was made from"
     elif "kohya" in lora.layout:
@@ -207,16 +194,6 @@ def _hints(lora: "LoraFile", parts: Mapping[str, Mapping[str, Any]]) -> list[str
             "and whose layers have the same shapes"
         )
     return [*stated, hint]
-
-
-def _trigger_words(metadata: Mapping[str, str]) -> list[str]:
-    """Words that wake the LoRA, as far as the file names them."""
-    words = []
-    for key in _TRIGGERS:
-        value = metadata.get(key, "").strip()
-        listed = _parsed(value) if value.startswith("[") else None
-        words += [str(word) for word in listed] if isinstance(listed, list) else [value]
-    return list(dict.fromkeys(word.strip() for word in words if word.strip()))
 
 
 def _frequent_tags(metadata: Mapping[str, str]) -> list[str]:

@@ -207,6 +207,21 @@ class ModelSpec:
             for source in self.sources.values()
         )
 
+    def licence_lines(self) -> list[str]:
+        """The terms of its weights as a person reads them before accepting."""
+        terms = self.licence
+        if terms is None:
+            own = " They are part of this program, Apache-2.0." if self.is_packaged else ""
+            return [f"{self.title}: its weights have no terms to accept.{own}"]
+        return [
+            f"{self.title}: {terms.name}",
+            terms.url,
+            "",
+            *(f"- {fact}" for fact in terms.facts),
+            "",
+            "This is a summary; the text at the address above is what counts.",
+        ]
+
     @property
     def repos(self) -> tuple[str, ...]:
         """Hub repositories that hold its weights, each once."""

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 from framepack.domain.settings import Settings
 
 __all__ = [
+    "PUBLISHED_FILES_GB",
     "PUBLISHED_MEMORY_GB",
     "Card",
     "find_cards",
@@ -33,6 +34,15 @@ Kind = Literal["nvidia", "amd", "intel", "apple"]
 # working memory.
 PUBLISHED_MEMORY_GB = 30.0
 """Memory that the published 13B checkpoints need on the device they run on, GB."""
+
+PUBLISHED_FILES_GB: Mapping[str, float] = {
+    "transformer": 25.7,
+    "text_encoder": 16.1,
+    "image_encoder": 0.9,
+    "vae": 0.5,
+    "text_encoder_2": 0.2,
+}
+"""Files of their networks, GB of 10**9 bytes."""
 
 _TIMEOUT_S = 10
 _INTEL_PREFIXES = ("0x56", "0xe2", "0x0b", "0x7d", "0x64", "0xb0")  # Arc, Max, Core Ultra

@@ -20,6 +20,7 @@ from framepack.service.http import (
     guard,
     health,
     live,
+    models,
     preferences,
     prompts,
     restoring,
@@ -33,6 +34,7 @@ from framepack.service.http import (
     tools,
     uploads,
     videos,
+    worker,
 )
 from framepack.service.http.schemas import request_schemas
 from framepack.service.service import Service
@@ -46,11 +48,13 @@ _ROUTERS = (
     content,
     uploads,
     catalogue,
+    models,
     schema,
     session,
     settings,
     system,
     events,
+    worker,
     live,
     preferences,
     prompts,

@@ -12,6 +12,7 @@ from framepack.domain.wording import take_lora_tags
 from framepack.models.spec import PRESETS
 from framepack.service.allowed import check_ffmpeg
 from framepack.service.options import ServiceConfig
+from framepack.service.recipes import model_name
 
 __all__ = ["check_limits", "in_words", "lora_names", "served", "without_options"]
 
@@ -20,8 +21,15 @@ _IN_BRACKETS = re.compile(r" \(--[a-z0-9-]+(?:, --[a-z0-9-]+)*\)")
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 
 
-def served(request: GenerationRequest, settings: Settings) -> GenerationRequest:
-    """The request with the paths of the LoRAs that it names, so that nothing else is looked up.
+def served(
+    request: GenerationRequest, settings: Settings, recipes: Mapping[str, Path] | None = None
+) -> GenerationRequest:
+    """The request with the paths of the files that it names, so that nothing else is looked up.
+
+    Args:
+        request: as it was sent.
+        settings: name the LoRA folder.
+        recipes: kept by the server's operators, by name; each is a model.
 
     Raises:
         InvalidRequest: it names weights that the server does not offer, or a filter, an encoder
@@ -33,11 +41,9 @@ def served(request: GenerationRequest, settings: Settings) -> GenerationRequest:
                 f"{name} names a file of the server, whose settings choose these weights; leave "
                 "it out"
             )
-    if request.model is not None and request.model not in PRESETS:
-        raise InvalidRequest(
-            f"model is {_short(request.model)}; this server has {', '.join(PRESETS)}, and chooses "
-            "by itself where none is named"
-        )
+    model = _model_file(request.model, recipes or {})
+    if model != request.model:
+        request = request.updated(model=model)
     check_ffmpeg(request)
     for tag in take_lora_tags(request.prompt)[1]:
         _lora_file(tag.path, settings)
@@ -47,6 +53,19 @@ def served(request: GenerationRequest, settings: Settings) -> GenerationRequest:
         {"path": _lora_file(lora.path, settings), "weight": lora.weight} for lora in request.loras
     ]
     return request.updated(loras=loras)
+
+
+def _model_file(asked: str | None, recipes: Mapping[str, Path]) -> str | None:
+    """What stands for a model: a preset, or the path of a recipe."""
+    if asked is None or asked in PRESETS:
+        return asked
+    kept = {**recipes, **{str(path): path for path in recipes.values()}}  # of a video made before
+    if asked not in kept:
+        raise InvalidRequest(
+            f"model is {_short(model_name(asked))}; this server has "
+            f"{', '.join([*PRESETS, *recipes])}, and chooses by itself where none is named"
+        )
+    return str(kept[asked].absolute())
 
 
 def lora_names(settings: Settings) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""What a server has to offer: models, LoRAs, styles; and its queue as a whole."""
+"""What a server has to offer: LoRAs, styles; and its queue as a whole."""
 
 import tomllib
 from typing import Annotated, Any, Literal
@@ -8,44 +8,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from framepack.models.parts import ModelSpec
-from framepack.models.spec import PRESETS
 from framepack.service.http import examples
 from framepack.service.http.errors import COMMON
 from framepack.service.http.guard import Caller, caller
-from framepack.service.records import NoSuchJob
 from framepack.service.requests import lora_names
 from framepack.service.service import Service
-from framepack.weights.locate import are_weights_present
+from framepack.weights.lora_facts import lora_facts
 
 __all__ = ["queue_values", "router"]
 
 router = APIRouter(prefix="/v1", responses=COMMON)
 
 Who = Annotated[Caller, Depends(caller)]
-
-
-class ModelObject(BaseModel):
-    """Weights that a request can name."""
-
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-    title: str
-    variants: list[str]
-    weights_present: bool
-    licence: str | None
-    min_size: int = Field(description="Shortest side in px.")
-    max_size: int = Field(description="Longest side in px.")
-    defaults: dict[str, Any]
-
-
-class ModelList(BaseModel):
-    """The models of a server."""
-
-    object: Literal["list"]
-    data: list[ModelObject]
 
 
 class LoraObject(BaseModel):
@@ -55,6 +29,9 @@ class LoraObject(BaseModel):
     object: Literal["lora"]
     filename: str
     bytes: int
+    title: str | None = Field(description="As the file calls itself.")
+    trigger_words: list[str]
+    base: str | None = Field(description="What the file says that it was trained for.")
 
 
 class LoraList(BaseModel):
@@ -96,39 +73,26 @@ def _service(request: Request) -> Service:
 
 
 @router.get(
-    "/models",
-    tags=["Catalogue"],
-    responses=examples.answer(ModelList, "Models.", examples.MODELS),
-)
-def list_models(request: Request, _: Who) -> JSONResponse:
-    """List the models, and whether their weights are here."""
-    data = [_model(spec, _service(request)) for spec in PRESETS.values()]
-    return JSONResponse({"object": "list", "data": data})
-
-
-@router.get(
-    "/models/{model_id}",
-    tags=["Catalogue"],
-    responses=examples.answer(ModelObject, "A model.", examples.MODEL),
-)
-def get_model(request: Request, _: Who, model_id: str) -> JSONResponse:
-    """Say what a model is."""
-    if model_id not in PRESETS:
-        raise NoSuchJob(f"there is no model {model_id[:60]!r}; choose {', '.join(PRESETS)}")
-    return JSONResponse(_model(PRESETS[model_id], _service(request)))
-
-
-@router.get(
     "/loras",
     tags=["Catalogue"],
     responses=examples.answer(LoraList, "LoRAs.", examples.LORAS),
 )
 def list_loras(request: Request, _: Who) -> JSONResponse:
     """List the LoRAs that requests can name."""
-    data = [
-        {"id": name, "object": "lora", "filename": path.name, "bytes": path.stat().st_size}
-        for name, path in lora_names(_service(request).settings).items()
-    ]
+    data = []
+    for name, path in lora_names(_service(request).settings).items():
+        facts = lora_facts(path)
+        data.append(
+            {
+                "id": name,
+                "object": "lora",
+                "filename": path.name,
+                "bytes": path.stat().st_size,
+                "title": facts.title,
+                "trigger_words": list(facts.trigger_words),
+                "base": facts.base,
+            }
+        )
     return JSONResponse({"object": "list", "data": data})
 
 
@@ -186,29 +150,6 @@ def queue_values(service: Service, who: Caller) -> dict[str, Any]:
         "paused": service.store.is_paused,
         "counts": service.store.counts(),
         "waiting": list(service.store.waiting(owner=who.sees)),
-    }
-
-
-def _model(spec: ModelSpec, service: Service) -> dict[str, Any]:
-    defaults = spec.defaults
-    return {
-        "id": spec.key,
-        "object": "model",
-        "created": 0,
-        "owned_by": "framepack",
-        "title": spec.title,
-        "variants": list(spec.variants),
-        "weights_present": are_weights_present(spec, service.settings),
-        "licence": spec.licence.name if spec.licence else None,
-        "min_size": spec.geometry.min_size,
-        "max_size": spec.geometry.max_size,
-        "defaults": {
-            "resolution": defaults.resolution,
-            "num_inference_steps": defaults.num_inference_steps,
-            "guidance_scale": defaults.guidance_scale,
-            "true_cfg_scale": defaults.true_cfg_scale,
-            "variant": defaults.variant,
-        },
     }
 
 

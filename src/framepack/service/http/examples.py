@@ -11,6 +11,7 @@ __all__ = [
     "ENHANCE",
     "ENHANCED",
     "EXTENSION",
+    "LICENCE",
     "LORAS",
     "MADE_PLAN",
     "MODEL",
@@ -21,6 +22,8 @@ __all__ = [
     "PLANNED",
     "PREFERENCES",
     "QUEUE",
+    "RECIPE",
+    "RECIPES",
     "REMIX",
     "SCHEMA",
     "SESSION",
@@ -34,6 +37,7 @@ __all__ = [
     "UPLOADS",
     "VIDEO",
     "VIDEOS",
+    "WORKER",
     "answer",
     "gone",
     "named",
@@ -154,9 +158,16 @@ MODEL: dict[str, Any] = {
     "created": 0,
     "owned_by": "framepack",
     "title": "embedded tiny model, runs on any CPU, no download",
+    "base": "tiny",
+    "recipe": False,
     "variants": ["bi-directional", "forward-only"],
     "weights_present": True,
+    "size_gb": 0.0141,
     "licence": None,
+    "licence_url": None,
+    "licence_accepted": True,
+    "download": None,
+    "sources": {},
     "min_size": 64,
     "max_size": 192,
     "defaults": {"resolution": 128, "num_inference_steps": 10},
@@ -164,7 +175,17 @@ MODEL: dict[str, Any] = {
 MODELS: dict[str, Any] = {"object": "list", "data": [MODEL]}
 LORAS: dict[str, Any] = {
     "object": "list",
-    "data": [{"id": "felt", "object": "lora", "filename": "felt.safetensors", "bytes": 19200344}],
+    "data": [
+        {
+            "id": "felt",
+            "object": "lora",
+            "filename": "felt.safetensors",
+            "bytes": 19200344,
+            "title": "Felt",
+            "trigger_words": ["made of felt"],
+            "base": "hunyuan-video",
+        }
+    ],
 }
 STYLES: dict[str, Any] = {
     "object": "list",
@@ -235,6 +256,17 @@ CODECS: dict[str, Any] = {
         }
     ],
 }
+WORKER: dict[str, Any] = {
+    "object": "worker",
+    "alive": True,
+    "busy": False,
+    "device": "cpu",
+    "device_memory_gb": None,
+    "host_memory_gb": 0.9,
+    "model": "tiny",
+    "loading": None,
+    "load_error": None,
+}
 UPLOAD: dict[str, Any] = {
     "id": "upload_0123456789abcdef01234567",
     "object": "upload",
@@ -290,6 +322,26 @@ SYSTEM: dict[str, Any] = {
     ],
     "machine": {"framepack": "0.1.0", "python": "3.13.1, 64 bit", "memory_gb": 16.6, "cores": 2},
 }
+LICENCE: dict[str, Any] = {
+    "object": "licence",
+    "model": "i2v",
+    "name": "Tencent Hunyuan Community License Agreement",
+    "url": "https://github.com/Tencent-Hunyuan/HunyuanVideo/blob/main/LICENSE.txt",
+    "text": "FramePack 13B, bi-directional: Tencent Hunyuan Community License Agreement",
+    "facts": ["Output shown in public must be labelled as made by a machine."],
+    "accepted": False,
+}
+RECIPE: dict[str, Any] = {
+    "id": "mine",
+    "object": "recipe",
+    "text": 'base = "tiny"\ntitle = "my fine-tune"\n',
+    "title": "my fine-tune",
+    "base": "tiny",
+    "variants": ["bi-directional", "forward-only"],
+    "sources": {"transformer": "./transformer"},
+    "weights_present": True,
+}
+RECIPES: dict[str, Any] = {"object": "list", "data": [RECIPE]}
 NEW_TASK: dict[str, Any] = {"video": "video_0123456789abcdef01234567", "speed": 0.5}
 TASK: dict[str, Any] = {
     "id": "task_0123456789abcdef01234567",

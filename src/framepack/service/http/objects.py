@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from framepack.domain.plan import Plan
 from framepack.domain.portable import without_folders
 from framepack.service.estimates import Estimate
+from framepack.service.recipes import model_name
 from framepack.service.records import Job, JobEvent, Page, State
 from framepack.service.uploads import Upload
 
@@ -218,6 +219,7 @@ def _planned(job: Job) -> dict[str, Any]:
             "size": f"{plan['width']}x{plan['height']}",
             "notes": list(plan["notes"]),
         }
+        known["model"] = model_name(str(known["model"]))
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[job.id] = known
@@ -244,7 +246,7 @@ def plan_values(plan: Plan, estimate: Estimate) -> dict[str, Any]:
     """A plan as ``PlanObject`` has it; it names files without their folders."""
     return {
         "object": "video.plan",
-        "model": plan.model,
+        "model": model_name(plan.model),
         "variant": plan.variant,
         "size": f"{plan.width}x{plan.height}",
         "seconds": f"{plan.duration_s:g}",
@@ -254,7 +256,7 @@ def plan_values(plan: Plan, estimate: Estimate) -> dict[str, Any]:
         "seed": plan.seed,
         "notes": list(plan.notes),
         "estimate": asdict(estimate),
-        "plan": without_folders(plan).to_dict(),
+        "plan": _named(without_folders(plan).to_dict()),
     }
 
 
@@ -262,7 +264,8 @@ def worker_values(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What an executor says as ``WorkerObject`` has it."""
     known = ("device", "device_memory_gb", "host_memory_gb", "model")
     is_there = {name: bool(facts.get(name)) for name in ("alive", "busy")}
-    return {"object": "worker", **is_there, **{name: facts.get(name) for name in known}}
+    values = {name: facts.get(name) for name in known}
+    return {"object": "worker", **is_there, **values, "model": _model(facts.get("model"))}
 
 
 def event_values(event: JobEvent) -> dict[str, Any]:
@@ -290,13 +293,20 @@ def named_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def _named(value: Any) -> Any:
     """The same value, with names of files in the place of their paths, which are the server's."""
     if isinstance(value, Mapping):
-        return {
-            key: _name(item) if key in _FILES and isinstance(item, str) else _named(item)
-            for key, item in value.items()
-        }
+        return {key: _named_at(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_named(item) for item in value]
     return value
+
+
+def _named_at(key: str, item: Any) -> Any:
+    if not isinstance(item, str):
+        return _named(item)
+    return _name(item) if key in _FILES else model_name(item) if key == "model" else item
+
+
+def _model(model: str | None) -> str | None:
+    return model_name(model) if model is not None else None
 
 
 def _name(path: str) -> str:
