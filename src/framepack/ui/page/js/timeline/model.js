@@ -75,7 +75,7 @@ export function makeModel(plan, request) {
 /** Which of the video's own pictures a section begins or ends with. */
 function anchor(plan, index, count) {
   const ends = plan.mode === "flf2v" || plan.mode === "lf2v";
-  if (index === 0 && (plan.mode === "i2v" || plan.mode === "flf2v")) return "image";
+  if (index === 0 && (plan.mode === "i2v" || plan.mode === "flf2v") && plan.request.image) return "image";
   if (index === count - 1 && ends) return plan.request.loop ? "image" : "end_image";
   return null;
 }

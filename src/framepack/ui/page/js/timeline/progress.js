@@ -54,7 +54,7 @@ export function after(before, kind, data) {
     const own = { state: "done", step: steps, numSteps: steps, seconds: data.seconds };
     return { ...before, sections: { ...before.sections, [data.section]: own }, numDone: before.numDone + 1 };
   }
-  if (kind === "Finished") return { ...before, current: null, stage: "" };
+  if (kind === "Finished") return { ...before, current: null };
   const isResting = kind === "Paused" || kind === "Cancelled" || kind === "Failed";
   return { ...before, last: { kind, ...data }, ...(isResting ? { current: null, stage: "" } : {}) };
 }

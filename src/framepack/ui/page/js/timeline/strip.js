@@ -43,7 +43,8 @@ export class Strip {
     this.ruler = h("div", { class: "timeline-ruler", "aria-hidden": "true" });
     this.list = h("div", { class: "timeline-cells", role: "listbox", "aria-orientation": "horizontal", "aria-label": t("timeline.sections") });
     this.lanes = h("div", { class: "timeline-lanes", "aria-hidden": "true" });
-    this.grid = h("div", { class: "timeline-grid" }, this.ruler, this.list, this.lanes);
+    this.head = h("div", { class: "timeline-head", "aria-hidden": "true", hidden: true });
+    this.grid = h("div", { class: "timeline-grid" }, this.ruler, this.list, this.lanes, this.head);
     this.scroller = h("div", { class: "timeline-scroll" }, this.grid);
     this.list.addEventListener("keydown", (event) => this.press(event));
     element.append(this.scroller);
@@ -52,6 +53,7 @@ export class Strip {
   /** @param {import("./model.js").Model} model @param {Progressing | null} progressing */
   draw(model, progressing) {
     const { cells } = model;
+    this.model = model;
     this.grid.style.gridTemplateColumns = cells.map((cell) => `minmax(${MIN_PX}px, ${cell.frames}fr)`).join(" ");
     if (this.cells.length !== cells.length) this.makeCells(cells.length);
     this.current = Math.min(this.current, cells.length - 1);
@@ -89,7 +91,7 @@ export class Strip {
 
   /** What a cell shows: its frames where there are any, else the picture it is made from. */
   pictureOf(cell, state, progressing) {
-    if (progressing && state.state === "done") {
+    if (progressing && (state.state === "done" || state.state === "finished")) {
       return { src: address(`/videos/${progressing.id}/sections/${cell.index}/picture`, { v: state.version }), kind: "rendered" };
     }
     if (progressing && state.state === "rendering" && progressing.progress.preview > 0) {
@@ -102,6 +104,17 @@ export class Strip {
     }
     if (cell.anchor) return { src: upload(cell.anchor), kind: cell.anchor };
     return null;
+  }
+
+  /** Show where a video plays. @param {number | null} seconds null for nowhere */
+  playAt(seconds) {
+    const cells = this.model?.cells ?? [];
+    const cell = seconds === null ? undefined : cells.find((each) => seconds >= each.start && seconds < each.end);
+    this.head.hidden = !cell;
+    if (!cell) return;
+    const { offsetLeft, offsetWidth } = this.cells[cell.index];
+    const share = (seconds - cell.start) / (cell.end - cell.start);
+    this.head.style.transform = `translateX(${Math.round(offsetLeft + share * offsetWidth)}px)`;
   }
 
   drawRuler({ cells, duration }) {
@@ -161,10 +174,16 @@ function stateOf(cell, progressing) {
   if (!progressing) return { state: "idle", step: 0, numSteps: 0, version: 0 };
   const { progress, state } = progressing;
   const own = progress.sections[cell.index];
-  if (state === "completed" || own?.state === "done") return { state: "done", step: 0, numSteps: 0, version: progress.numDone && own ? 1 : 0 };
+  if (state === "completed") return { state: "finished", step: 0, numSteps: 0, version: versionOf(cell, progress) };
+  if (own?.state === "done") return { state: "done", step: 0, numSteps: 0, version: versionOf(cell, progress) };
   const isNow = state === "running" && progress.current === cell.index;
   if (isNow) return { state: "rendering", step: own?.step ?? 0, numSteps: own?.numSteps ?? 0, version: 0 };
   return { state: "waiting", step: 0, numSteps: 0, version: 0 };
+}
+
+/** A section's frames change once more, when the next one is blended with them. */
+function versionOf(cell, progress) {
+  return Math.min(Math.max(progress.numDone - cell.turn + 1, 1), 2);
 }
 
 function head(cell) {
@@ -233,6 +252,6 @@ function spoken(cell, { state, step, numSteps }) {
   if (cell.anchor) said.push(t(`timeline.anchor.${cell.index === 0 ? "image" : "end_image"}`));
   if (seed) said.push(t("timeline.seed_is", { seed: seed.value }));
   if (state === "rendering" && numSteps) said.push(t("timeline.state.step_long", { step, steps: numSteps }));
-  else if (state !== "idle") said.push(t(`timeline.state.${state}`));
+  else if (state !== "idle" && state !== "finished") said.push(t(`timeline.state.${state}`));
   return said.join(", ");
 }

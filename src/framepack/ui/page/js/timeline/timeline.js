@@ -28,14 +28,16 @@ import { Strip } from "./strip.js";
  * @param {(index: number) => void} [options.onSection] without a draft: a cell was opened
  * @param {(value: string, cell: any) => string | null} [options.pictureOf] without a draft: where
  *   pictures of the request are
+ * @param {{value: number | null, subscribe: Function}} [options.clock] where the video plays, seconds
  * @returns {() => void} ends it
  */
-export function timeline(element, { plan, draft, video, onSection, pictureOf }) {
+export function timeline(element, { plan, draft, video, onSection, pictureOf, clock }) {
   const shown = new Timeline(element, { plan, draft, onSection, pictureOf });
   const offs = [plan.subscribe(() => shown.draw())];
   if (draft) offs.push(draft.request.subscribe(() => shown.draw()), draft.files.subscribe(() => shown.draw()));
   const videos = video && typeof video.subscribe === "function" ? video : { value: video ?? null, subscribe: () => () => {} };
   offs.push(videos.subscribe((next) => shown.watch(next)));
+  if (clock) offs.push(clock.subscribe((seconds) => shown.strip.playAt(seconds)));
   shown.watch(videos.value);
   return () => {
     offs.forEach((off) => off());
