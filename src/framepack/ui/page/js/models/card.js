@@ -2,7 +2,7 @@
 
 import { api } from "../lib/api.js";
 import { h, icon, replace } from "../lib/dom.js";
-import { gb } from "../lib/format.js";
+import { bytes } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { report } from "../lib/notify.js";
 import { showLicence } from "./consent.js";
@@ -21,10 +21,10 @@ export function modelCard(model, watch, { isAdmin, onRecipe, onWorker }) {
   const element = h(
     "article",
     { class: "card stack models-card", "aria-label": model.title },
-    h("div", { class: "stack tight" }, h("div", { class: "row apart" }, h("h2", null, model.title), h("code", null, model.id)), badges),
+    h("div", { class: "stack tight" }, h("div", { class: "row apart" }, h("h2", null, model.title), h("code", null, model.id)), badges, h("p", { class: "muted" }, t(model.licence ? `models.about.${model.variants[0]}` : "models.about.embedded"))),
     facts(model),
     needs,
-    h("div", { class: "stack tight models-foot" }, download.element, actions),
+    h("div", { class: "row models-foot" }, download.element, actions),
   );
   let shown = "";
   return {
@@ -43,11 +43,12 @@ export function modelCard(model, watch, { isAdmin, onRecipe, onWorker }) {
     draw({ worker, isPresent }) {
       download.draw(isPresent);
       const isLoaded = worker.alive && worker.model === model.id;
-      const next = JSON.stringify([isPresent, isLoaded, worker.busy, worker.alive]);
+      const isLoading = worker.loading === model.id;
+      const next = JSON.stringify([isPresent, isLoaded, worker]);
       if (next === shown) return;
       const focused = actions.contains(document.activeElement);
       shown = next;
-      replace(badges, stateBadges(isPresent, isLoaded), model.variants.map((name) => h("span", { class: "badge" }, t(`models.variant.${name}`))));
+      replace(badges, stateBadges(isPresent, isLoaded, isLoading), model.variants.map((name) => h("span", { class: "badge" }, t(`models.variant.${name}`))));
       replace(actions, isAdmin && isPresent && memoryButton(model, worker, isLoaded, onWorker), isAdmin && recipeButton(model, onRecipe));
       if (focused) actions.querySelector("button")?.focus();
     },
@@ -61,17 +62,18 @@ function verdict(model, { text }) {
   return { text: short.charAt(0).toUpperCase() + short.slice(1), canRun: !said.startsWith("no,") };
 }
 
-function stateBadges(isPresent, isLoaded) {
+function stateBadges(isPresent, isLoaded, isLoading) {
   return [
     isPresent ? h("span", { class: "badge ok" }, icon("check"), t("models.present")) : h("span", { class: "badge warn" }, t("models.absent")),
     isLoaded && h("span", { class: "badge accent" }, t("models.in_memory")),
+    isLoading && h("span", { class: "badge accent" }, t("models.loading")),
   ];
 }
 
 function facts(model) {
   const { defaults } = model;
   const rows = [
-    [t("models.fact.size"), model.size_gb ? gb(model.size_gb) : null],
+    [t("models.fact.size"), model.size_gb ? bytes(model.size_gb * 1e9) : null],
     [t("models.fact.pixels"), t("models.pixels", { min: model.min_size, max: model.max_size })],
     [t("models.fact.defaults"), t("models.defaults", { resolution: defaults.resolution, steps: defaults.num_inference_steps })],
     [t("models.fact.licence"), model.licence ? licenceButton(model) : t("models.no_licence")],
@@ -93,7 +95,7 @@ function memoryButton(model, worker, isLoaded, onWorker) {
       throw error;
     }
   };
-  const isHeld = worker.alive && worker.busy;
+  const isHeld = worker.busy || Boolean(worker.loading);
   return h(
     "button",
     { class: "button", type: "button", disabled: isHeld, title: isHeld ? t("models.busy") : "", onclick: (event) => run(event).catch(report) },

@@ -2,15 +2,18 @@
 
 import { api } from "../lib/api.js";
 import { openDialog } from "../lib/dialog.js";
-import { h, icon, uniqueId } from "../lib/dom.js";
+import { h, uniqueId } from "../lib/dom.js";
 import { gb } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 
-/** The terms, which can be scrolled by keyboard too. @param {{name: string, text: string, url: string}} licence */
+/** The terms, which can be scrolled by keyboard too. @param {{name: string | null, text: string, url: string | null, facts: string[]}} licence */
 function terms(licence) {
+  if (!licence.name) return null;
+  const said = licence.facts.length ? h("ul", null, licence.facts.map((fact) => h("li", null, fact))) : h("p", null, licence.text);
   return [
-    h("div", { class: "row apart" }, h("h3", null, licence.name), licence.url && h("a", { href: licence.url, target: "_blank", rel: "noopener" }, icon("link"), " ", t("models.licence_source"))),
-    h("pre", { class: "models-terms", tabIndex: 0, role: "region", "aria-label": licence.name }, licence.text),
+    h("h3", null, licence.name),
+    h("div", { class: "models-terms", tabIndex: 0, role: "region", "aria-label": licence.name }, said),
+    licence.url && h("p", null, t("models.licence_counts"), " ", h("a", { href: licence.url, target: "_blank", rel: "noopener" }, t("models.licence_source"))),
   ];
 }
 
@@ -30,7 +33,7 @@ export async function askAndDownload(model) {
   const licence = await api.get(`/models/${model.id}/licence`);
   return new Promise((resolve) => {
     let task = null;
-    const box = h("input", { type: "checkbox", id: uniqueId("consent"), checked: model.licence_accepted === true });
+    const box = h("input", { type: "checkbox", id: uniqueId("consent"), checked: licence.accepted || !licence.name });
     const problem = h("p", { class: "field-error", role: "alert" });
     const begin = async (close) => {
       if (!box.checked) {
@@ -53,7 +56,7 @@ export async function askAndDownload(model) {
         { class: "stack tight" },
         h("p", null, model.size_gb ? t("models.download_text", { size: gb(model.size_gb) }) : t("models.download_text_unsized")),
         terms(licence),
-        h("label", { class: "check", for: box.id }, box, h("span", null, t("models.consent", { name: licence.name }))),
+        licence.name && h("label", { class: "check", for: box.id }, box, h("span", null, t("models.consent", { name: licence.name }))),
         problem,
       ),
       actions: [{ label: t("shell.cancel") }, { label: t("models.download"), kind: "primary", run: begin }],

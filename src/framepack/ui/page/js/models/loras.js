@@ -67,11 +67,10 @@ function row(lora, weight) {
 
 /** What is known of it without reading its weights. */
 function facts(lora) {
-  const triggers = [lora.triggers ?? lora.trigger ?? []].flat();
+  if (!lora.base && !lora.trigger_words.length) return h("span", { class: "muted" }, "–");
   return [
-    (lora.base || lora.layout || lora.ranks) && h("p", null, [lora.base, lora.layout, lora.ranks && t("models.lora.rank", { rank: [lora.ranks].flat().join("–") })].filter(Boolean).join(" · ")),
-    triggers.length > 0 && h("p", { class: "muted" }, t("models.lora.trigger"), " ", triggers.map((word) => h("code", null, word))),
-    lora.error && h("p", { class: "field-error" }, lora.error),
+    lora.base && h("p", null, t("models.lora.base", { base: lora.base })),
+    lora.trigger_words.length > 0 && h("p", null, t("models.lora.trigger"), " ", lora.trigger_words.map((word) => [h("code", null, word), " "])),
   ];
 }
 

@@ -18,7 +18,7 @@ export async function weightsOffer() {
   const published = data.filter((model) => model.licence !== null);
   if (!session.is_admin || !published.length || published.some((model) => model.weights_present)) return null;
   const { machine } = await api.get("/system");
-  if (!hasAccelerator(machine)) return null;
+  if (!machine || !hasAccelerator(machine)) return null;
   const watch = watchTasks((task) => task.tool === "download", "download");
   await watch.load();
   return offerCard(published, machine, watch);

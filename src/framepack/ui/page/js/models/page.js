@@ -4,7 +4,7 @@ import { api } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
-import { report } from "../lib/notify.js";
+import { notify, report } from "../lib/notify.js";
 import { watchTasks } from "../tools/tasks.js";
 import { modelCard } from "./card.js";
 import { downloadOf } from "./download.js";
@@ -23,11 +23,14 @@ export async function show(root) {
   const [session, models, worker] = await Promise.all([api.get("/session"), api.get("/models"), api.get("/worker"), watch.load()]);
   const isAdmin = session.is_admin;
   const state = { worker, present: new Set(models.data.filter((model) => model.weights_present).map((model) => model.id)) };
-  const recipes = isAdmin ? recipeSection(models.data) : null;
+  const recipes = isAdmin ? recipeSection(models.data, watch) : null;
   const cards = models.data
     .filter((model) => !model.recipe)
     .map((model) => modelCard(model, watch, { isAdmin, onRecipe: (id) => recipes?.start(id), onWorker: (next) => { state.worker = next; draw(); } }));
+  let problem = worker.load_error;
   const draw = () => {
+    if (state.worker.load_error && state.worker.load_error !== problem) notify.error(state.worker.load_error);
+    problem = state.worker.load_error;
     for (const card of cards) card.draw({ worker: state.worker, isPresent: state.present.has(card.id) });
   };
   const offer = h("div", null);
@@ -42,6 +45,7 @@ export async function show(root) {
     watch.tasks.subscribe((tasks) => {
       for (const card of cards) if (downloadOf(tasks, card.id)?.state === "completed") state.present.add(card.id);
       draw();
+      recipes?.draw();
     }),
     watch.stop,
   ];

@@ -2,7 +2,7 @@
 
 import { api } from "../lib/api.js";
 import { h, icon, replace } from "../lib/dom.js";
-import { ago, gb, number } from "../lib/format.js";
+import { dateTime, gb, number } from "../lib/format.js";
 import { t, tn, tOr } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
 import { announce, notify, report } from "../lib/notify.js";
@@ -113,17 +113,12 @@ function drawSide(side, known) {
   replace(
     side,
     card(t("system.now"), facts(nowFacts(known)), countsLine(known.queue)),
-    card(t("system.machine"), facts(machineFacts(machine))),
-    card(t("system.folders"), h("ul", { class: "system-folders" }, machine.folders.map(folderLine))),
-    card(t("system.versions"), facts(versionFacts(machine))),
+    machine && card(t("system.machine"), facts(machineFacts(machine))),
+    machine && card(t("system.folders"), h("ul", { class: "system-folders" }, machine.folders.map(folderLine))),
+    machine && card(t("system.versions"), facts(versionFacts(machine))),
     card(t("system.links"), linkList(), h("p", { class: "field-help" }, t("system.logs_help"))),
-    checkedAt(known.system),
+    h("p", { class: "field-help" }, t("system.checked", { when: dateTime(known.system.checked_at) })),
   );
-}
-
-function checkedAt(system) {
-  const when = system.checked_at ?? system.created_at;
-  return when ? h("p", { class: "field-help" }, t("system.checked", { when: ago(when) })) : null;
 }
 
 function card(title, ...content) {
