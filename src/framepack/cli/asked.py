@@ -57,6 +57,10 @@ def _refuse_idle(request: GenerationRequest, options: Mapping[str, Any]) -> None
     idle = {
         "video_strength": (request.video is None, "there is no video to redraw; add --video"),
         "end_strength": (not has_end, "there is no end picture; add --end-image"),
+        "step_cache_threshold": (
+            request.step_cache == "off",
+            "no steps are skipped; add --step-cache teacache",
+        ),
         "rife_weights": (
             not request.uses_rife,
             "RIFE is not asked for frames; add --interpolate 2",

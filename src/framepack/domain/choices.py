@@ -12,6 +12,7 @@ __all__ = [
     "Enhancer",
     "Interpolation",
     "Solver",
+    "StepCacheMethod",
     "Vae",
     "Variant",
     "X264Preset",
@@ -23,6 +24,8 @@ Solver = Literal["unipc", "euler"]
 Enhancer = Literal["off", "template", "endpoint", "local"]
 Vae = Literal["full", "tiny", "remote"]
 """Who turns latents into frames: the model's own VAE, a small network, or one at an endpoint."""
+StepCacheMethod = Literal["off", "teacache", "first_block"]
+"""What a step must resemble the one before in, for its blocks to be skipped."""
 Interpolation = Literal["rife", "minterpolate", "blend"]
 X264Preset = Literal[
     "ultrafast",

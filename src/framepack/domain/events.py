@@ -7,7 +7,7 @@ the class name under ``event``: ``{"event": "SectionDone", "elapsed_s": 3.1, ...
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NotRequired, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -46,6 +46,8 @@ class Statistics(TypedDict):
     """Mean seconds per written frame, by stage."""
     num_steps: int
     """Denoising steps taken, all sections together."""
+    num_skipped_steps: NotRequired[int]
+    """Those of them that a step cache spared the network."""
     num_sections: int
     """Sections rendered."""
     num_frames: int
@@ -127,6 +129,7 @@ class StepDone(Event):
         num_steps: steps of this section.
         seconds: wall time of this step.
         preview: path of a small picture of the section so far, or None.
+        skipped: a step cache spared the network this step.
     """
 
     section: int
@@ -136,6 +139,7 @@ class StepDone(Event):
     num_steps: int
     seconds: float
     preview: str | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

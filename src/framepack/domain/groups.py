@@ -51,7 +51,10 @@ GROUPS: tuple[FieldGroup, ...] = (
     FieldGroup(
         "sampling",
         "Sampling",
-        ("seed", "num_inference_steps", "shift", "solver", "latent_window_size"),
+        (
+            *("seed", "num_inference_steps", "shift", "solver", "latent_window_size"),
+            *("step_cache", "step_cache_threshold"),
+        ),
     ),
     FieldGroup(
         "guidance",

@@ -348,6 +348,7 @@ def _resolve(
         "true_cfg_scale": defaults.true_cfg_scale,
         "shift": defaults.shift,
         "solver": defaults.solver,
+        "step_cache_threshold": defaults.step_cache_threshold(request.step_cache),
         **request.one_frame_places,
     }
     given = {name: value for name, value in dict(request).items() if value is not None}

@@ -17,6 +17,7 @@ from framepack.domain.choices import (
     X264_PRESETS,
     Interpolation,
     Solver,
+    StepCacheMethod,
     Vae,
     Variant,
     X264Preset,
@@ -183,6 +184,24 @@ class GenerationRequest(OneFrameFields):
         title="Solver",
         option="--solver",
         rule="one of unipc, euler",
+    )
+    step_cache: StepCacheMethod = described(
+        "off",
+        "Skip steps that change little; faster, and not exact.",
+        title="Step cache",
+        option="--step-cache",
+        rule="off, teacache, which goes by what enters the network's blocks, or first_block, "
+        "which goes by what the first of them adds",
+    )
+    step_cache_threshold: float | None = described(
+        None,
+        "Change up to which steps are skipped; higher is faster and further from exact.",
+        title="Step cache threshold",
+        option="--step-cache-threshold",
+        rule="a number from 0, where every step is computed, to 10",
+        unset="the model's own for the method",
+        ge=0,
+        le=10,
     )
     start_strength: float = described(
         1.0,
@@ -400,6 +419,7 @@ class ResolvedRequest(GenerationRequest):
     true_cfg_scale: float
     shift: float
     solver: Solver
+    step_cache_threshold: float
 
     @model_validator(mode="after")
     def _keeps_the_limits_of_the_request(self) -> Self:

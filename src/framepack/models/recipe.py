@@ -62,6 +62,9 @@ class _Defaults(_Table):
     solver: Solver = "unipc"
     variant: Variant = "bi-directional"
     shift: float = Field(0, ge=0)
+    teacache_threshold: float = Field(0, ge=0)
+    teacache_coefficients: tuple[float, ...] = Field((), min_length=1)
+    first_block_threshold: float = Field(0, ge=0)
 
 
 class _Geometry(_Table):

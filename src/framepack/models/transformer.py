@@ -7,7 +7,7 @@ the order of the history they are given, and in nothing else.
 # Shape letters are those of docs/notation.md:
 #   B batch  C channels  T latent frames  H W latent size  N tokens  M text tokens  D token width
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -41,7 +41,21 @@ from framepack.models.embeddings import (
     VisionProjection,
 )
 
-__all__ = ["FramePackTransformer3DModel", "trim_text"]
+__all__ = ["FramePackTransformer3DModel", "StepCaching", "trim_text"]
+
+
+class StepCaching(Protocol):
+    """What a forward pass asks before it runs its blocks; see ``framepack.sampling.step_cache``."""
+
+    @property
+    def after_first_block(self) -> bool:
+        """Whether it goes by what the first block adds, else by what enters it."""
+
+    def reuse(self, signal: Tensor) -> Tensor | None:
+        """What the blocks added to the noisy tokens [B, n, D] last; None if they must run."""
+
+    def keep(self, added: Tensor) -> None:
+        """Take note of what they added now."""
 
 
 class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree on config_name
@@ -193,6 +207,7 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
         indices_latents_history_4x: Tensor | None = None,
         attention_kwargs: dict[str, Any] | None = None,
         return_dict: bool = True,
+        step_cache: StepCaching | None = None,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Predict the flow (noise minus clean latents) of one section.
 
@@ -215,6 +230,7 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
             indices_latents_history_4x: [t] or [B, t] positions.
             attention_kwargs: ``{"scale": float}`` sets the LoRA scale.
             return_dict: return a ``Transformer2DModelOutput``, else a tuple of one.
+            step_cache: may spare the blocks of this pass; None runs them, which is exact.
 
         Returns:
             ``sample`` [B, C, T, H, W] fp32.
@@ -246,8 +262,9 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
             mask = torch.cat([mask.new_ones(1).expand(mask.shape[0], tokens.shape[1]), mask], 1)
             mask = mask[:, None, None, :]
 
-        tokens = self._run_blocks(tokens, text, temb, mask, phases)
-        noisy = self.join_shards(tokens)[:, -noisy_grid.num_tokens :]
+        noisy = self._run(
+            tokens, text, (temb, mask, phases), num_noisy=noisy_grid.num_tokens, cache=step_cache
+        )
         scale, shift = self.norm_out(temb)
         patches = self.proj_out(modulate(noisy, shift, scale))
         _, kh, kw = FULL_RATE_KERNEL
@@ -304,14 +321,48 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
             mask = torch.cat([mask.new_ones(picture.shape[:2]), mask], dim=1)
         return torch.cat([picture, text], dim=1), mask
 
-    def _run_blocks(
-        self, tokens: Tensor, text: Tensor, temb: Tensor, mask: Tensor | None, phases: Tensor
+    def _run(
+        self,
+        tokens: Tensor,
+        text: Tensor,
+        rest: tuple[Tensor, Tensor | None, Tensor],
+        *,
+        num_noisy: int,
+        cache: StepCaching | None,
     ) -> Tensor:
-        """All blocks in order; the text has done its work after the last one."""
+        """The noisy tokens [B, n, D] after all blocks, or as a cache takes them to be."""
+        entered, first = tokens, 0
+        if cache is not None:
+            if cache.after_first_block:
+                tokens, text = self._run_blocks(slice(0, 1), tokens, text, rest)
+                signal = tokens - entered
+                entered, first = tokens, 1
+            else:
+                first_block: Any = self.transformer_blocks[0]
+                shift, scale, *_ = first_block.norm1(rest[0])
+                signal = modulate(tokens, shift, scale)
+            added = cache.reuse(signal)
+            if added is not None:
+                return entered[:, -num_noisy:] + added
+        tokens, _ = self._run_blocks(slice(first, None), tokens, text, rest)
+        noisy: Tensor = self.join_shards(tokens)[:, -num_noisy:]
+        if cache is not None:
+            cache.keep(noisy - entered[:, -num_noisy:])
+        return noisy
+
+    def _run_blocks(
+        self,
+        which: slice,
+        tokens: Tensor,
+        text: Tensor,
+        rest: tuple[Tensor, Tensor | None, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Both streams after some of the blocks, in order."""
+        temb, mask, phases = rest
         recompute: Any = None
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             recompute = self._gradient_checkpointing_func
-        for block in (*self.transformer_blocks, *self.single_transformer_blocks):
+        for block in (*self.transformer_blocks, *self.single_transformer_blocks)[which]:
             if recompute is not None:
                 tokens, text = recompute(block, tokens, text, temb, mask, phases)
             else:
@@ -322,7 +373,7 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
                     attention_mask=mask,
                     image_rotary_emb=phases,
                 )
-        return tokens
+        return tokens, text
 
 
 def trim_text(embeds: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -4,6 +4,7 @@ Shape letters: docs/notation.md.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.history import HistoryWindow
 from framepack.sampling.flow import apply_guidance, section_noise, sigmas
 from framepack.sampling.solvers import Nudge, StepState, sample
+from framepack.sampling.step_cache import FirstBlockCache, StepCache, TeaCache
 from framepack.sampling.sway import sway, sway_step
 
 __all__ = ["SectionDenoiser", "denoise_section", "section_noises"]
@@ -65,7 +67,8 @@ def denoise_section(
         after = sway_step(len(levels) - 1, request.camera_motion_step)
         nudge = Nudge(after, lambda latents: sway(latents, request.camera_motion))
     latents = noise.to(components.device)
-    for state in sample(denoiser, latents, levels, request.solver, nudge=nudge):
+    for made in sample(denoiser, latents, levels, request.solver, nudge=nudge):
+        state = replace(made, skipped=denoiser.skipped)
         if components.device.type != "cpu":
             # Steps are queued; without waiting, a cancel would come several steps late.
             torch.accelerator.synchronize(components.device)
@@ -96,6 +99,7 @@ class SectionDenoiser:
         self._optimised_scale = plan.request.cfg_zero_star
         self._zero_steps = plan.request.zero_init_steps if section.is_first_rendered else 0
         self._step = 0
+        self._caches = _step_caches(plan, self._zero_steps, components)
         self._context = self._pack(section, window, conditions)
         guidance = torch.tensor([plan.request.guidance_scale * TIME_SCALE])
         self._context["guidance"] = self._to_network(guidance)
@@ -116,6 +120,16 @@ class SectionDenoiser:
         self._step += 1
         return (rounded.float() - sigma.to(flow) * flow).to(x.dtype)
 
+    @property
+    def skipped(self) -> bool:
+        """Whether step caches spared the network all of the last step."""
+        asked = [self._caches[name] for name in self._passes if name in self._caches]
+        return bool(asked) and all(cache.skipped for cache in asked)
+
+    @property
+    def _passes(self) -> tuple[str, ...]:
+        return ("cond",) if self._negative is None else ("cond", "uncond")
+
     def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return the flow for the prompt, led away from that for the negative prompt."""
         flow = self._predict("cond", x, sigma, self._positive)
@@ -135,7 +149,12 @@ class SectionDenoiser:
         # The names let step caches of diffusers keep one state per pass.
         with self._transformer.cache_context(name, step_index=self._step, sigma=float(sigma)):
             output = self._transformer(
-                hidden_states=x, timestep=timestep, return_dict=False, **text, **self._context
+                hidden_states=x,
+                timestep=timestep,
+                return_dict=False,
+                step_cache=self._caches.get(name),
+                **text,
+                **self._context,
             )
         flow: Tensor = output[0]
         return flow.float()
@@ -170,6 +189,23 @@ class SectionDenoiser:
 
     def _to_network(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self._device, dtype=self._dtype)
+
+
+def _step_caches(plan: Plan, num_zero_steps: int, components: Components) -> dict[str, StepCache]:
+    """A cache of each guidance pass, for one section; none where every step is computed."""
+    request = plan.request
+    threshold = request.step_cache_threshold
+    if request.step_cache == "off" or threshold == 0:
+        return {}
+    num_calls = request.num_inference_steps - plan.num_spared_steps - num_zero_steps
+
+    def new() -> StepCache:
+        if request.step_cache == "first_block":
+            return FirstBlockCache(num_calls, threshold)
+        coefficients = components.spec.defaults.teacache_coefficients
+        return TeaCache(num_calls, threshold, coefficients)
+
+    return {"cond": new(), "uncond": new()}
 
 
 def section_noises(

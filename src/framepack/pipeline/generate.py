@@ -231,6 +231,7 @@ class _Run:
         for step, seconds in stats.each("denoise", steps):
             with stats.stage("denoise"):
                 shown = preview.show(step)
+            stats.num_skipped_steps += step.skipped
             yield StepDone(
                 elapsed_s=stats.elapsed_s,
                 section=section.index,
@@ -240,6 +241,7 @@ class _Run:
                 num_steps=step.num_steps,
                 seconds=seconds,
                 preview=shown,
+                skipped=step.skipped,
             )
         return step.x0
 

@@ -30,6 +30,7 @@ class RunStatistics:
     Attributes:
         stage_s: seconds per stage; they add up to the run's.
         num_steps: denoising steps of finished sections.
+        num_skipped_steps: those of them that a step cache spared the network.
         num_sections: finished sections.
         num_frames: frames written.
         peak_host_gb: largest resident memory of any process that worked on the run.
@@ -38,6 +39,7 @@ class RunStatistics:
 
     stage_s: dict[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     num_steps: int = 0
+    num_skipped_steps: int = 0
     num_sections: int = 0
     num_frames: int = 0
     peak_host_gb: float = 0.0
@@ -101,6 +103,7 @@ class RunStatistics:
             },
             frame_s={stage: round(self.stage_s[stage] / frames, 5) for stage in _SECTION_STAGES},
             num_steps=self.num_steps,
+            num_skipped_steps=self.num_skipped_steps,
             num_sections=self.num_sections,
             num_frames=self.num_frames,
             peak_host_gb=round(self.peak_host_gb, 4),

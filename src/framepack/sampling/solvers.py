@@ -42,11 +42,13 @@ class StepState:
         step: steps done, 1 first.
         num_steps: steps in all.
         x0: clean latents as predicted in this step; after the last step, the result.
+        skipped: a step cache spared the network this step.
     """
 
     step: int
     num_steps: int
     x0: Tensor
+    skipped: bool = False
 
     @property
     def is_last(self) -> bool:

@@ -45,6 +45,8 @@ REQUEST = {
     "--shift",
     "--solver",
     "--latent-window-size",
+    "--step-cache",
+    "--step-cache-threshold",
     "--start-strength",
     "--end-strength",
     "--vision-strength",

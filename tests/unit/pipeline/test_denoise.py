@@ -277,3 +277,103 @@ def test_cfg_zero_star_scales_the_negative_prediction() -> None:
     assert not torch.allclose(plain, scaled)
     # Both predictions point the same way here, so nothing is left to lead away from.
     assert torch.allclose(scaled, 1 - 0.5 * torch.ones(SHAPE) * (0.5 + 0.5), atol=1e-6)
+
+
+OF_EQUAL_STEPS = [False, True, True, False]
+"""Which of four equal steps are skipped."""
+
+
+@dataclass
+class StillNetwork(RecordingNetwork):
+    """Shows its step cache the same tokens in every pass, as if nothing changed."""
+
+    skipped: list[tuple[str, bool]] = field(default_factory=list)
+
+    def __call__(self, **inputs: Any) -> tuple[Tensor]:
+        cache = inputs["step_cache"]
+        if cache is not None:
+            added = cache.reuse(torch.ones(1, 2, 3))
+            if added is None:
+                cache.keep(torch.ones(1, 2, 3))
+            self.skipped.append((self.passes[-1], added is not None))
+        return super().__call__(**inputs)
+
+
+@dataclass
+class FakeDefaults:
+    teacache_coefficients: tuple[float, ...] = (1.0, 0.0)
+
+
+@dataclass
+class FakeSpec:
+    defaults: FakeDefaults = field(default_factory=FakeDefaults)
+
+
+@dataclass
+class CachingComponents(FakeComponents):
+    spec: FakeSpec = field(default_factory=FakeSpec)
+
+
+def _run(denoiser: SectionDenoiser, steps: int) -> list[bool]:
+    """Whether each step is skipped."""
+    found = []
+    for step in range(steps):
+        denoiser(torch.zeros(SHAPE), torch.tensor(1.0 - step / steps))
+        found.append(denoiser.skipped)
+    return found
+
+
+@pytest.mark.parametrize("method", ["teacache", "first_block"])
+def test_a_step_cache_skips_all_but_the_first_and_the_last_of_equal_steps(method: str) -> None:
+    network = StillNetwork()
+    denoiser = _denoiser(_plan(step_cache=method), CachingComponents(network))
+    assert _run(denoiser, 4) == OF_EQUAL_STEPS
+
+
+@pytest.mark.parametrize("fields", [{}, {"step_cache": "teacache", "step_cache_threshold": 0}])
+def test_without_a_step_cache_or_at_threshold_zero_the_network_gets_none(
+    fields: dict[str, Any],
+) -> None:
+    network = StillNetwork()
+    denoiser = _denoiser(_plan(**fields), CachingComponents(network))
+    assert _run(denoiser, 4) == [False] * 4
+    assert all(call["step_cache"] is None for call in network.calls)
+
+
+def test_each_guidance_pass_has_a_step_cache_of_its_own() -> None:
+    network = StillNetwork()
+    plan = _plan(step_cache="teacache", true_cfg_scale=3.0)
+    denoiser = _denoiser(plan, CachingComponents(network), _conditions(negative=True))
+    assert _run(denoiser, 4) == OF_EQUAL_STEPS
+    for name in ("cond", "uncond"):
+        assert [was for which, was in network.skipped if which == name] == OF_EQUAL_STEPS
+    assert len({id(call["step_cache"]) for call in network.calls}) == 2
+
+
+def test_a_section_begins_with_empty_step_caches() -> None:
+    network = StillNetwork()
+    components = CachingComponents(network)
+    for render_index in (0, 1):
+        denoiser = _denoiser(_plan(step_cache="first_block"), components, render_index=render_index)
+        assert _run(denoiser, 4) == OF_EQUAL_STEPS
+
+
+def test_zero_init_steps_do_not_count_for_the_step_cache() -> None:
+    network = StillNetwork()
+    plan = _plan(step_cache="teacache", zero_init_steps=1)
+    assert _run(_denoiser(plan, CachingComponents(network)), 4) == [False, False, True, False]
+
+
+def test_steps_say_whether_they_were_skipped() -> None:
+    plan = _plan(step_cache="teacache")
+    section = plan.sections[0]
+    history = LatentHistory.empty(torch.zeros(1, 4, 1, 2, 2), num_frames=19, grows_backward=True)
+    steps = denoise_section(
+        plan,
+        section,
+        history.window(section.indices),
+        _conditions(),
+        torch.randn(SHAPE),
+        CachingComponents(StillNetwork()),  # type: ignore[arg-type]
+    )
+    assert [step.skipped for step in steps] == OF_EQUAL_STEPS

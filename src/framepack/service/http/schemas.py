@@ -41,7 +41,7 @@ _OF_ALIASES: Mapping[str, Mapping[str, Any]] = {
     },
     "enable_frame_interpolation": {"type": "boolean"},
     "frame_interpolation_exp": {"type": "integer", "minimum": 1, "maximum": 3},
-    "enable_teacache": {"type": "boolean", "enum": [False]},
+    "enable_teacache": {"type": "boolean"},
     "extra_params": {"type": "object"},
     "framepack": {"type": "object"},
 }

@@ -55,7 +55,9 @@ class FramepackRequest(BaseModel):
     cfg_distilled: float = Field(10.0, description="Distilled guidance.")
     cfg_rescale: float = Field(0.0, description="How much of the added contrast is taken back.")
     shift: float = Field(0.0, description="0 is the rule that depends on the size.")
-    use_teacache: bool = Field(True, description="Accepted; every step is computed.")
+    use_teacache: bool = Field(
+        True, description="Skip steps that change little, by the model's own threshold."
+    )
     use_cfgzero: bool = Field(False, description="CFG-Zero* with its zero-init.")
     mp4_fps: float = Field(30.0, description="Frames per second.")
     mp4_codec: str = Field("libx264", description="Encoder, or none.")
@@ -129,6 +131,8 @@ def translated(sent: FramepackRequest, settings: Settings) -> Translated:
     fields["system_prompt"] = sent.system_prompt or (
         "optimized" if sent.optimized_prompt else "official"
     )
+    if sent.use_teacache:
+        fields["step_cache"] = "teacache"
     if sent.use_cfgzero:
         fields |= {"cfg_zero_star": True, "zero_init_steps": 1}
     for name, text in (("image", sent.init_image), ("end_image", sent.end_image)):
@@ -139,8 +143,6 @@ def translated(sent: FramepackRequest, settings: Settings) -> Translated:
     made.lines = [line for line in lines if line][:_CROWD]
     _enhance(sent, settings, fields, notes)
     _encode(sent, fields, notes)
-    if sent.use_teacache and "use_teacache" in sent.model_fields_set:
-        notes.append("use_teacache: every step is computed")
     if sent.attention.lower() != "default":
         notes.append("attention: the server chooses")
     return made

@@ -41,7 +41,7 @@ ALIASES: Mapping[str, str] = {
     "lora": "One LoRA as name and scale: our loras (vLLM-Omni).",
     "enable_frame_interpolation": "Make frames between frames (vLLM-Omni).",
     "frame_interpolation_exp": "2 to the power of this is our interpolate (vLLM-Omni).",
-    "enable_teacache": "Only false is accepted: every step is computed (SGLang, FastVideo).",
+    "enable_teacache": "True is our step_cache teacache (SGLang, FastVideo).",
     "extra_params": "Further fields (vLLM-Omni).",
     "framepack": "Further fields, as form clients group them: framepack[seed]=7.",
 }
@@ -230,10 +230,14 @@ def _translate(values: dict[str, Any], extras: _Extras, said_as: dict[str, str])
     """Put our names in the place of others."""
     values.pop("enable_frame_interpolation", None)
     values.pop("frame_interpolation_exp", None)
-    if values.pop("enable_teacache", None) is not None and extras.enable_teacache:
-        raise InvalidRequest(
-            "enable_teacache is true, but this server computes every step; leave it out"
+    if values.get("enable_teacache") is not None:
+        _rename(
+            values,
+            "enable_teacache",
+            "step_cache",
+            lambda _: "teacache" if extras.enable_teacache else "off",
         )
+    values.pop("enable_teacache", None)
     if "seconds" in values:
         _rename(values, "seconds", "duration_s", lambda value: value)
         said_as["duration_s"] = "seconds"

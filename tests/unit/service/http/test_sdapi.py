@@ -196,6 +196,7 @@ def test_what_was_asked_reaches_the_engine(
         "shift": 3.0,
         "cfg_zero_star": True,
         "zero_init_steps": 1,
+        "step_cache": "teacache",
         "fps": 24.0,
         "codec": "libx264",
         "codec_options": "crf:20",
