@@ -106,6 +106,12 @@ class ScriptedExecutor:
         self.said.clear()
         return said
 
+    def load(self, model: str) -> None:
+        raise AssertionError("nobody asks for it")
+
+    def unload(self) -> None:
+        raise AssertionError("nobody asks for it")
+
     def facts(self) -> Mapping[str, Any]:
         return {"alive": True}
 

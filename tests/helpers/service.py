@@ -49,6 +49,7 @@ class FakeExecutor:
         if not is_held:
             self.go.set()
         self.tasks: list[Task] = []
+        self.loaded: str | None = None
         self._num_steps, self._step_s, self._fails, self._video = num_steps, step_s, fails, video
         self._said: list[Message] = []
         self._news = threading.Condition()
@@ -80,7 +81,14 @@ class FakeExecutor:
     def facts(self) -> Mapping[str, Any]:
         busy = self.capacity == 0
         memory = {"device_memory_gb": 1.5, "host_memory_gb": 0.5}
-        return {"alive": True, "busy": busy, "device": "fake", "model": None, "pid": 1, **memory}
+        known = {"alive": True, "busy": busy, "device": "fake", "pid": 1}
+        return {**known, "model": self.loaded, **memory}
+
+    def load(self, model: str) -> None:
+        self.loaded = model
+
+    def unload(self) -> None:
+        self.loaded = None
 
     def close(self, timeout_s: float) -> None:
         self._stopped.update(task.lease for task in self.tasks)

@@ -88,10 +88,21 @@ class Executor(Protocol):
     def messages(self, timeout_s: float) -> list[Message]:
         """What was said since the last call; waits for the first word no longer than asked."""
 
+    def load(self, model: str) -> None:
+        """Read a model's networks before there is a task for them. Returns at once; any thread.
+
+        Args:
+            model: as ``GenerationRequest.model`` names it.
+        """
+
+    def unload(self) -> None:
+        """Free all memory once no task is at work. Returns at once; any thread."""
+
     def facts(self) -> Mapping[str, Any]:
         """For metrics and pages: "alive", "busy", "device", "device_memory_gb", "model", "pid".
 
-        And "host_memory_gb"; what is not known is None or not there.
+        And "host_memory_gb", "loading", the model that is being read, and "load_error", why the
+        last one could not be. What is not known is None or not there.
         """
 
     def close(self, timeout_s: float) -> None:

@@ -38,6 +38,7 @@ class LocalExecutor:
         idle_s: the worker ends after so many seconds without a task, which frees its memory.
         monotonic: a clock that never jumps, seconds.
         command: what starts the worker.
+        on_change: called when ``facts`` are others, but for those that change by themselves.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class LocalExecutor:
         idle_s: float = 600.0,
         monotonic: Callable[[], float] = time.monotonic,
         command: Sequence[str] = _COMMAND,
+        on_change: Callable[[], object] | None = None,
     ) -> None:
         self._settings = settings
+        self._on_change = on_change or (lambda: None)
         self._idle_s = idle_s
         self._monotonic = monotonic
         self._command = list(command)
@@ -57,6 +60,9 @@ class LocalExecutor:
         self._task: Task | None = None
         self._since_s = monotonic()
         self._facts: dict[str, Any] = dict.fromkeys(("device", "device_memory_gb", "model"))
+        self._to_load: str | None = None
+        self._loading: str | None = None
+        self._load_error: str | None = None
 
     @property
     def capacity(self) -> int:
@@ -69,18 +75,15 @@ class LocalExecutor:
         """Take a task; starts a process if none runs."""
         assert self._task is None, "one task at a time"
         self._task = task
-        if self._process is None:
-            try:
-                self._process = _Process(self._command, self._said, self._settings)
-            except OSError as error:
-                logger.error("the worker does not start: %s", error)
-                self._said.put((_NOBODY, {"say": "unborn", "why": str(error)}))
-                return
-            level = logging.getLogger().getEffectiveLevel()
-            told = {"settings": settings_values(self._process.settings), "log_level": level}
-            self._process.send({"do": "settings", **told})
+        try:
+            process = self._started()
+        except OSError as error:
+            logger.error("the worker does not start: %s", error)
+            self._said.put((_NOBODY, {"say": "unborn", "why": str(error)}))
+            return
+        self._on_change()
         values = {name: getattr(task, name) for name in Task.__slots__}
-        self._process.send({"do": "run", **values, "folder": str(task.folder)})
+        process.send({"do": "run", **values, "folder": str(task.folder)})
 
     def stop(self, lease: str) -> None:
         """Stop a task within a step."""
@@ -90,6 +93,16 @@ class LocalExecutor:
     def use(self, settings: Settings) -> None:
         """Work by other settings from the next task on; an idle process ends at once."""
         self._settings = settings
+
+    def load(self, model: str) -> None:
+        """See :class:`framepack.service.executor.Executor`; begun by the next ``messages``."""
+        self._load_error = None
+        self._to_load = model
+
+    def unload(self) -> None:
+        """See :class:`framepack.service.executor.Executor`."""
+        self._to_load = None
+        self.use(self._settings.model_copy())  # a process by others, however alike, is outdated
 
     def messages(self, timeout_s: float) -> list[Message]:
         """What was said since the last call; waits for the first word no longer than asked."""
@@ -102,6 +115,7 @@ class LocalExecutor:
         except queue.Empty:
             pass
         self._end_idle()
+        self._begin_load()
         return messages
 
     def facts(self) -> Mapping[str, Any]:
@@ -113,6 +127,8 @@ class LocalExecutor:
             "busy": self._task is not None,
             "pid": process.pid if process is not None else None,
             "host_memory_gb": _memory_gb(process.pid) if process is not None else None,
+            "loading": self._to_load or self._loading,
+            "load_error": self._load_error,
         }
 
     def close(self, timeout_s: float) -> None:
@@ -129,6 +145,11 @@ class LocalExecutor:
         kind, lease = said["say"], said.get("lease", "")
         if kind == "facts":
             self._facts = {name: said.get(name) for name in self._facts}
+            self._on_change()
+        elif kind == "loaded":
+            self._loading, self._load_error = None, said["error"]
+            self._since_s = self._monotonic()
+            self._on_change()
         elif kind == "unborn":
             return self._ended("died", JobError("worker_died", f"no worker: {said['why']}"))
         elif self._task is not None and lease == self._task.lease:
@@ -148,13 +169,19 @@ class LocalExecutor:
     ) -> list[Message]:
         task, self._task = self._task, None
         self._since_s = self._monotonic()
+        self._on_change()
         return [TaskEnded(task.lease, outcome, output or {}, error)] if task is not None else []
 
     def _buried(self, process: "_Process") -> list[Message]:
         """The process is gone; what it worked on died with it."""
+        was_told = process.is_leaving
         how = process.wait(_LINGERS_S)
         self._process = None
         self._facts = dict.fromkeys(self._facts)
+        if self._loading is not None and not was_told:
+            self._load_error = f"the worker ended {how}"
+        self._loading = None
+        self._on_change()
         if self._task is None:
             return []
         logger.warning("the worker ended %s while it worked", how)
@@ -169,12 +196,34 @@ class LocalExecutor:
             logger.info("the worker ends, since settings have changed")
             process.leave()
             self._since_s = self._monotonic()
-        elif not process.is_leaving and idle_s >= self._idle_s:
+        elif not process.is_leaving and self._loading is None and idle_s >= self._idle_s:
             logger.info("the worker ends after %.0f s without a task", idle_s)
             process.leave()
             self._since_s = self._monotonic()
         elif process.is_leaving and idle_s >= _LINGERS_S:
             process.kill()
+
+    def _begin_load(self) -> None:
+        """Have the process read networks, if that was asked for and nothing is in the way."""
+        model = self._to_load
+        if model is None or not self.capacity:
+            return
+        self._to_load = None
+        try:
+            self._started().send({"do": "load", "model": model})
+            self._loading = model
+        except OSError as error:
+            self._load_error = f"the worker does not start: {error}"
+        self._on_change()
+
+    def _started(self) -> "_Process":
+        """The process; a new one is told what holds on this machine first."""
+        if self._process is None:
+            self._process = _Process(self._command, self._said, self._settings)
+            level = logging.getLogger().getEffectiveLevel()
+            told = {"settings": settings_values(self._process.settings), "log_level": level}
+            self._process.send({"do": "settings", **told})
+        return self._process
 
     def _is_outdated(self, process: "_Process") -> bool:
         return process.settings is not self._settings

@@ -130,7 +130,11 @@ class Service:
     def start(self) -> None:
         """Go on with the jobs that wait."""
         if self.executor is None:
-            self.executor = LocalExecutor(self.settings, idle_s=self.config.idle_s)
+            self.executor = LocalExecutor(
+                self.settings,
+                idle_s=self.config.idle_s,
+                on_change=lambda: self.changes.publish("worker"),
+            )
         self.dispatcher = Dispatcher(self.store, self.leases, self.executor, self.data, self.config)
         self.dispatcher.start()
         self.tools.start()

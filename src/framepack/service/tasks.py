@@ -106,6 +106,23 @@ class TaskRunner:
         finally:
             self.is_worth_waiting = False
 
+    def load(self, model: str) -> str | None:
+        """Read a model's networks, and say what went wrong, if anything did.
+
+        Args:
+            model: as ``GenerationRequest.model`` names it.
+        """
+        from framepack.models.spec import resolve_spec
+
+        try:
+            components, _ = self._components(resolve_spec(model, None), FALLBACKS[0])
+            components.load()
+        except Exception as error:  # noqa: BLE001 - the outermost frame of what was asked
+            self._loaded = None
+            end = _failed(error)
+            return end.error.message if end.error is not None else str(error)
+        return None
+
     def facts(self) -> dict[str, Any]:
         """Where it works and how much of that device's memory it holds; nothing before a task."""
         if self._loaded is None:

@@ -7,11 +7,13 @@ one object a line:
                                                  first: what holds on this machine
          {"do": "run", "lease": ..., ...}        a task; see ``framepack.service.executor.Task``
          {"do": "stop", "lease": ...}            stop a task within a step
+         {"do": "load", "model": ...}            read a model's networks
     out  {"say": "started", "lease": ...}
          {"say": "event", "lease": ..., "event": {...}}
          {"say": "ended", "lease": ..., "outcome": ..., "output": {...}, "error": {...} or null,
           "leaves": bool}                        whether the process ends now
-         {"say": "facts", "device": ..., "device_memory_gb": ...}
+         {"say": "facts", "device": ..., "device_memory_gb": ..., "model": ...}
+         {"say": "loaded", "error": ... or null}
 
 When its input ends, whoever started it is gone: it finishes a section that is being decoded, drops
 what else it does, and ends. Nothing is lost, since a run directory can be resumed at any moment.
@@ -78,8 +80,16 @@ class Worker:
             if said["do"] == "settings":
                 self._log(said["log_level"])
                 self._runner = TaskRunner(settings_of(said["settings"]))
+            elif said["do"] == "load":
+                self._load(str(said["model"]))
             elif self._run(said):
                 return
+
+    def _load(self, model: str) -> None:
+        assert self._runner is not None, "settings come first"
+        error = self._runner.load(model)
+        self._say({"say": "facts", **self._runner.facts()})
+        self._say({"say": "loaded", "error": error})
 
     def _run(self, task: Mapping[str, Any]) -> bool:
         """Do one task; return whether the process had better end."""

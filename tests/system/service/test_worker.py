@@ -310,3 +310,21 @@ def test_settings_cross_the_pipe_with_their_secrets(tmp_path: Path) -> None:
     settings = framepack.Settings(device="cpu", remote_vae_api_key="s3cret", outputs_dir=tmp_path)
     values = json.loads(json.dumps(settings_values(settings)))
     assert settings_of(values) == settings
+
+
+def test_networks_that_were_read_ahead_are_those_of_the_task(tmp_path: Path) -> None:
+    runner = TaskRunner(SETTINGS)
+    assert runner.load("tiny") is None
+    assert runner.facts()["model"] == "tiny"
+    assert runner._loaded is not None
+    ahead = runner._loaded[1]
+    assert all(slot.on_device for slot in ahead._slots.values())
+    assert Trial(tmp_path, runner).run().outcome == "finished"
+    assert runner._loaded[1] is ahead
+
+
+def test_weights_that_are_not_there_are_told_of(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"hf_home": tmp_path, "models_dir": None})
+    runner = TaskRunner(settings)
+    assert "i2v" in str(runner.load("i2v"))
+    assert runner.facts()["model"] is None

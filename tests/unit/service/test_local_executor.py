@@ -27,6 +27,14 @@ for line in sys.stdin:
         device = said["settings"]["device"]
         continue
     lease = said.get("lease")
+    if said["do"] == "load":
+        if said["model"] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        error = "it is damaged" if said["model"] == "broken" else None
+        model = None if error else said["model"]
+        say(say="facts", device=device, device_memory_gb=1.5, model=model)
+        say(say="loaded", error=error)
+        continue
     if said["do"] == "stop":
         say(say="ended", lease=lease, outcome="stopped", output={{}}, error=None, leaves=False)
         continue
@@ -98,6 +106,7 @@ def test_a_task_is_taken_told_of_and_ended(executor: LocalExecutor) -> None:
     assert executor.capacity == 1
     facts = dict(executor.facts())
     assert 0 <= facts.pop("host_memory_gb") < 1
+    assert (facts.pop("loading"), facts.pop("load_error")) == (None, None)
     assert facts == {
         "alive": True, "busy": False, "pid": pid, "device": "cpu", "device_memory_gb": 1.5,
         "model": "tiny",
@@ -220,3 +229,56 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_worker(executor: LocalExecuto
     os.kill(pid, signal.SIGINT)
     executor.stop("a")
     assert _until(executor, _ended)[-1] == TaskEnded("a", "stopped", {})
+
+
+def test_networks_are_read_ahead_and_let_go(executor: LocalExecutor) -> None:
+    executor.load("i2v")
+    assert executor.facts()["loading"] == "i2v"
+    assert not executor.facts()["alive"]
+    _until(executor, lambda _: executor.facts()["model"] == "i2v")
+    _until(executor, lambda _: executor.facts()["loading"] is None)
+    pid = executor.facts()["pid"]
+    executor.submit(_task("work"))
+    ended = _until(executor, _ended)[-1]
+    assert isinstance(ended, TaskEnded)
+    assert ended.output == {"pid": pid}
+    executor.unload()
+    _until(executor, lambda _: not executor.facts()["alive"])
+    assert executor.facts()["model"] is None
+    executor.submit(_task("work", "b"))
+    assert _until(executor, _ended)[-1].lease == "b"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(("model", "words"), [("broken", "damaged"), ("die", "by SIGKILL")])
+def test_networks_that_cannot_be_read_are_told_of(
+    executor: LocalExecutor, model: str, words: str
+) -> None:
+    executor.load(model)
+    _until(executor, lambda _: executor.facts()["load_error"])
+    assert words in executor.facts()["load_error"]
+    assert executor.facts()["loading"] is None
+    executor.load("i2v")
+    _until(executor, lambda _: executor.facts()["model"] == "i2v")
+    assert executor.facts()["load_error"] is None
+
+
+def test_a_task_at_work_is_done_before_anything_is_let_go(executor: LocalExecutor) -> None:
+    executor.submit(_task("wait"))
+    _until(executor, lambda messages: TaskStarted("a") in messages)
+    executor.unload()
+    executor.messages(0.1)
+    assert executor.facts()["alive"]
+    executor.stop("a")
+    _until(executor, _ended)
+    _until(executor, lambda _: not executor.facts()["alive"])
+
+
+def test_changes_of_the_facts_are_told(executor: LocalExecutor) -> None:
+    told: list[object] = []
+    executor._on_change = lambda: told.append(executor.facts()["model"])
+    executor.load("i2v")
+    _until(executor, lambda _: executor.facts()["model"] == "i2v")
+    executor.unload()
+    _until(executor, lambda _: not executor.facts()["alive"])
+    assert (told[0], "i2v" in told, told[-1]) == (None, True, None)

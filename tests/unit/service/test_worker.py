@@ -41,6 +41,9 @@ class Runner:
             return TaskEnd("failed", error=JobError("internal", "broken"), leaves=True)
         return TaskEnd("finished", {"device": self.settings.device})
 
+    def load(self, model: str) -> str | None:
+        return None if model == "tiny" else f"there is no {model}"
+
     def facts(self) -> dict[str, Any]:
         return {"device": "cpu", "device_memory_gb": None}
 
@@ -94,6 +97,15 @@ def test_tasks_are_done_in_order_and_told_of(talk: Talk) -> None:
     assert runner.jobs == ["video_a", "video_b"]  # on every line that is logged meanwhile
     of_one = [each["say"] for each in talk.said][: len(talk.said) // 2]
     assert of_one == ["started", "event", "facts", "facts", "ended"]
+
+
+def test_networks_are_read_when_they_are_asked_for(talk: Talk) -> None:
+    for model in ("tiny", "huge"):
+        talk.worker.hear({"do": "load", "model": model})
+    _wait(lambda: len(talk.said) == 4)
+    talk.finish()
+    assert [each["say"] for each in talk.said] == ["facts", "loaded"] * 2
+    assert [talk.said[1]["error"], talk.said[3]["error"]] == [None, "there is no huge"]
 
 
 def test_a_stop_reaches_its_task_alone(talk: Talk) -> None:

@@ -154,6 +154,8 @@ class WorkerObject(BaseModel):
     device_memory_gb: float | None
     host_memory_gb: float | None
     model: str | None = Field(description="Whose networks it keeps.")
+    loading: str | None = Field(description="Whose networks are being read.")
+    load_error: str | None = Field(description="Why the last ones that were asked for are not.")
 
 
 class UploadObject(BaseModel):
@@ -262,7 +264,7 @@ def plan_values(plan: Plan, estimate: Estimate) -> dict[str, Any]:
 
 def worker_values(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What an executor says as ``WorkerObject`` has it."""
-    known = ("device", "device_memory_gb", "host_memory_gb", "model")
+    known = ("device", "device_memory_gb", "host_memory_gb", "model", "loading", "load_error")
     is_there = {name: bool(facts.get(name)) for name in ("alive", "busy")}
     values = {name: facts.get(name) for name in known}
     return {"object": "worker", **is_there, **values, "model": _model(facts.get("model"))}
