@@ -120,13 +120,19 @@ def in_words(
     known = {path: name for path, name in ours.items() if path is not None}
     for path, name in {**names, **known}.items():
         text = text.replace(str(path), name)
-    return InvalidRequest(without_options(text))
+    return InvalidRequest(without_options(text, options))
 
 
-def without_options(text: str) -> str:
-    """A text with names of fields in the place of options of the command line."""
+def without_options(text: str, options: Mapping[str, str] | None = None) -> str:
+    """A text with names of fields in the place of options of the command line.
+
+    Args:
+        text: the text.
+        options: fields by option; those of a request unless given.
+    """
+    fields = _fields() if options is None else options
     text = _IN_BRACKETS.sub("", text)
-    return _OPTION.sub(lambda found: _fields().get(found[0], found[0]), text)
+    return _OPTION.sub(lambda found: fields.get(found[0], found[0]), text)
 
 
 @cache

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -171,8 +171,15 @@ async def download_model(
 
 @router.get(
     "/models/{model_id}/recipe",
-    response_class=PlainTextResponse,
-    responses={200: {"description": "TOML.", "content": {"text/plain": {}}}},
+    response_class=Response,
+    responses={
+        200: {
+            "description": "TOML.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "example": examples.RECIPE["text"]}
+            },
+        }
+    },
 )
 def get_model_recipe(request: Request, _: Operator, model_id: str) -> PlainTextResponse:
     """A model as a recipe: a text to change and to keep under a name."""
