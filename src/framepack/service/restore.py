@@ -8,7 +8,7 @@ import base64
 import binascii
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from framepack.service.files import JobFolder
 from framepack.service.inputs import PICTURES, SECTION_FILES, VIDEOS, Input, store_inputs
 from framepack.service.intake import check_file, kinds_of
 from framepack.service.options import JobOptions
+from framepack.service.recipes import model_name
 from framepack.service.records import Job
 from framepack.service.requests import in_words, lora_names
 from framepack.service.uploads import Uploads
@@ -98,7 +99,13 @@ def reused(job: Job, folder: JobFolder, uploads: Uploads, *, owner: str) -> Rest
 
 
 def inspected(
-    given: Input, uploads: Uploads, *, owner: str, max_pixels: int, settings: Settings
+    given: Input,
+    uploads: Uploads,
+    *,
+    owner: str,
+    max_pixels: int,
+    settings: Settings,
+    recipes: Collection[str] = (),
 ) -> Found:
     """The settings that travel in a video or picture file.
 
@@ -108,6 +115,7 @@ def inspected(
         owner: whose these are.
         max_pixels: of its frames, and of all its pictures together.
         settings: of this machine.
+        recipes: names of those that stand for models here.
 
     Raises:
         InvalidRequest: it is no video or picture, damaged, or none of ours.
@@ -121,7 +129,8 @@ def inspected(
             request = found.restore(folder / "pictures")
         except InvalidRequest as error:
             raise in_words(error, {path: given.name}, settings) from error
-        notes = _missing(request, settings)
+        models = (*PRESETS, *recipes)
+        notes = _missing(request, settings, models)
 
         def keep(word: str, picture: Path) -> str | None:
             if word in VIDEOS:
@@ -132,7 +141,7 @@ def inspected(
             kept = f"{word}{picture.suffix}"
             return uploads.keep_copy(picture, name=kept, owner=owner).id
 
-        restored = Restored(_with_uploads(_given(request), keep), notes=tuple(notes))
+        restored = Restored(_with_uploads(_given(request, models), keep), notes=tuple(notes))
     document = found.document
     return Found(restored, str(document.get("version", "")), _hashes(document), found)
 
@@ -194,14 +203,14 @@ def _check_pictures(encoded: Any, max_pixels: int) -> None:
         )
 
 
-def _missing(request: GenerationRequest, settings: Settings) -> list[str]:
+def _missing(request: GenerationRequest, settings: Settings, models: Collection[str]) -> list[str]:
     """Lines about what a request needs and this server does not have."""
     lines = [
         f"{name} was {getattr(request, name).name}; this server's settings choose these weights."
         for name in _OF_THE_SERVER
         if getattr(request, name) is not None
     ]
-    if request.model is not None and request.model not in PRESETS:
+    if request.model is not None and model_name(request.model) not in models:
         name = Path(request.model).name
         lines.append(f"model was {name}, which this server does not have; choose another one.")
     offered = lora_names(settings)
@@ -213,13 +222,13 @@ def _missing(request: GenerationRequest, settings: Settings) -> list[str]:
     return lines
 
 
-def _given(request: GenerationRequest) -> dict[str, Any]:
+def _given(request: GenerationRequest, models: Collection[str]) -> dict[str, Any]:
     """The fields that differ from a request that says nothing.
 
     The duration stays in any case: left out beside a video, it is the video's.
     """
     values = request.model_dump(mode="json", exclude_defaults=True)
-    is_elsewhere = request.model is not None and request.model not in PRESETS
+    is_elsewhere = request.model is not None and model_name(request.model) not in models
     left_out = (*_OF_THE_SERVER, *(("model",) if is_elsewhere else ()))
     known = {name: value for name, value in values.items() if name not in left_out}
     return known | {"duration_s": request.duration_s}
@@ -228,6 +237,8 @@ def _given(request: GenerationRequest) -> dict[str, Any]:
 def _with_uploads(fields: Mapping[str, Any], keep: Keep) -> dict[str, Any]:
     """Fields of a request with ids of uploads in the place of paths."""
     found = {name: value for name, value in fields.items() if value is not None}
+    if "model" in found:
+        found["model"] = model_name(found["model"])
     for name in (*PICTURES, *VIDEOS):
         if name in found:
             found[name] = keep(name, Path(found[name]))

@@ -123,6 +123,16 @@ def test_a_video_is_enlarged(
     assert "upscaler  repeat.safetensors" in capsys.readouterr().out
 
 
+def test_weights_of_the_settings_enlarge_where_none_are_named(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, out = tmp_path / "repeat.safetensors", tmp_path / "out.mkv"
+    save_file(nearest_rrdb(RRDBConfig(8, 4, 1, 1)).state_dict(), weights)
+    monkeypatch.setenv("FRAMEPACK_UPSCALER_WEIGHTS", str(weights))
+    assert main(["upscale", str(video), "-o", str(out), "--tile", "0", "--device", "cpu"]) == 0
+    assert probe(out).width == 64
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

@@ -161,6 +161,7 @@ async def inspect_file(request: Request, who: Who, body: NeededBody) -> JSONResp
                 owner=who.owner,
                 max_pixels=service.config.max_pixels,
                 settings=service.settings,
+                recipes=service.recipes.paths(),
             )
             return JSONResponse(_inspected_values(found, files["file"].name))
 

@@ -162,7 +162,9 @@ def test_a_model_can_be_changed_as_a_recipe_and_named(
     assert Path(executor.tasks[0].request["model"]) == service.recipes.path("quick")
     again = client.post(f"/v1/videos/{made.json()['id']}/remix", json={"prompt": "two balls"})
     assert again.json()["model"] == "quick"
-    assert str(service.data.path) not in made.text + again.text
+    reused = client.post(f"/v1/videos/{made.json()['id']}/reuse")
+    assert reused.json()["request"]["model"] == "quick"
+    assert str(service.data.path) not in made.text + again.text + reused.text
 
 
 @pytest.mark.parametrize(
