@@ -43,7 +43,10 @@ def asked_request(
 
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
         base = inspect(source).restore(folder)
-        request = base.updated(**{**_encoding_for(base, output, options), **options})
+        fitted = _encoding_for(base, output, options)
+        if "step_cache" in options:
+            fitted["step_cache_threshold"] = None  # it may be another cache's
+        request = base.updated(**{**fitted, **options})
         _refuse_idle(request, options)
         yield request
 

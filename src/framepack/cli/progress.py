@@ -169,9 +169,11 @@ def summary_line(event: Finished) -> str:
     if stats["peak_device_gb"] is not None:
         memory += f" and {stats['peak_device_gb']:.1f} GB on the device"
     made = f"{event.num_frames} frames ({event.duration_s:.2f} s)"
+    skipped = stats.get("num_skipped_steps", 0)
+    steps = f", {skipped} of {stats['num_steps']} steps skipped" if skipped else ""
     return (
         f"{made if event.duration_s else 'One picture'} in {stats['total_s']:.1f} s, "
-        f"{stats['step_s']:.2f} s per step, peak memory {memory}"
+        f"{stats['step_s']:.2f} s per step{steps}, peak memory {memory}"
     )
 
 

@@ -74,7 +74,7 @@ class ModelDefaults:
     teacache_coefficients: tuple[float, ...] = (1.0, 0.0)
     first_block_threshold: float = 0.1
 
-    def step_cache_threshold(self, method: StepCacheMethod) -> float:
-        """The threshold of a step cache; 0, where nothing is skipped, for none."""
+    def step_cache_threshold(self, method: StepCacheMethod) -> float | None:
+        """The threshold of a step cache; None without one."""
         known = {"teacache": self.teacache_threshold, "first_block": self.first_block_threshold}
-        return known.get(method, 0.0)
+        return known.get(method)

@@ -352,6 +352,8 @@ def _resolve(
         **request.one_frame_places,
     }
     given = {name: value for name, value in dict(request).items() if value is not None}
+    if request.step_cache == "off":  # whoever turns it on later means that one's own threshold
+        given.pop("step_cache_threshold", None)
     decided = {
         "model": model,
         "variant": variant,

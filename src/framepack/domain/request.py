@@ -403,8 +403,9 @@ class GenerationRequest(OneFrameFields):
 class ResolvedRequest(GenerationRequest):
     """A request with every default filled in: what is planned, stored and repeated.
 
-    Only files may be None, which then means that there is none, and the indices of one frame
-    where a video is made. ``shift`` 0 is the rule that depends on the size.
+    Only files may be None, which then means that there is none, the indices of one frame where a
+    video is made, and the threshold of a step cache where there is no such cache. ``shift`` 0 is
+    the rule that depends on the size.
     """
 
     model: str
@@ -419,7 +420,6 @@ class ResolvedRequest(GenerationRequest):
     true_cfg_scale: float
     shift: float
     solver: Solver
-    step_cache_threshold: float
 
     @model_validator(mode="after")
     def _keeps_the_limits_of_the_request(self) -> Self:

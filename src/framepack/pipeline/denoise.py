@@ -194,7 +194,7 @@ class SectionDenoiser:
 def _step_caches(plan: Plan, num_zero_steps: int, components: Components) -> dict[str, StepCache]:
     """A cache of each guidance pass, for one section; none where every step is computed."""
     request = plan.request
-    threshold = request.step_cache_threshold
+    threshold = request.step_cache_threshold or 0.0
     if request.step_cache == "off" or threshold == 0:
         return {}
     num_calls = request.num_inference_steps - plan.num_spared_steps - num_zero_steps

@@ -58,7 +58,13 @@ def test_another_codec_has_no_use_for_the_options_of_the_old_one(video: Path) ->
 def _idle(tmp_path: Path) -> Path:
     """A video of a request with values that do nothing beside the others."""
     path = tmp_path / "idle.mp4"
-    asked = {"prompt": "a dog", "video_strength": 0.3, "end_strength": 0.4, "rife_weights": "a.pth"}
+    asked = {
+        "prompt": "a dog",
+        "video_strength": 0.3,
+        "end_strength": 0.4,
+        "step_cache_threshold": 0.3,
+        "rife_weights": "a.pth",
+    }
     write_video(
         [np.zeros((32, 32, 3), np.uint8)] * 2,
         path,
@@ -71,7 +77,12 @@ def _idle(tmp_path: Path) -> Path:
     return path
 
 
-IDLE = {"video_strength": "0.2", "end_strength": "0.2", "rife_weights": "b.pth"}
+IDLE = {
+    "video_strength": "0.2",
+    "end_strength": "0.2",
+    "step_cache_threshold": "0.2",
+    "rife_weights": "b.pth",
+}
 
 
 @pytest.mark.parametrize("name", IDLE)
@@ -90,6 +101,11 @@ def test_a_value_that_does_nothing_in_a_video_is_let_be(tmp_path: Path) -> None:
         assert (request.seed, request.video_strength) == (7, 0.3)
 
 
+def test_another_step_cache_has_its_own_threshold(tmp_path: Path) -> None:
+    with asked_request({"step_cache": "first_block"}, str(_idle(tmp_path))) as request:
+        assert (request.step_cache, request.step_cache_threshold) == ("first_block", None)
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -97,6 +113,7 @@ def test_a_value_that_does_nothing_in_a_video_is_let_be(tmp_path: Path) -> None:
         {"video": "a.mp4", "video_strength": "0.2"},
         {"image": "a.png", "end_image": "b.png", "end_strength": "0.2"},
         {"image": "a.png", "loop": True, "end_strength": "0.2"},
+        {"prompt": "a cat", "step_cache": "teacache", "step_cache_threshold": "0.2"},
         {"prompt": "a cat", "interpolate": "2", "rife_weights": "b.pth"},
     ],
 )

@@ -256,7 +256,7 @@ def test_every_default_is_filled_in_from_the_model() -> None:
     given = {name: value for name, value in dict(request).items() if value is None}
     files = {"image", "end_image", "extend", "video", "vae_weights", "rife_weights"}
     places = {"target_index", "control_index"}
-    assert given.keys() == files | places | {"codec", "pixel_format"}
+    assert given.keys() == files | places | {"codec", "pixel_format", "step_cache_threshold"}
     assert (request.model, request.variant, request.solver) == ("i2v", "bi-directional", "unipc")
     assert (request.num_inference_steps, request.guidance_scale, request.shift) == (25, 10, 0)
     assert (request.resolution, request.width, request.height) == (640, 832, 480)
@@ -480,3 +480,28 @@ def test_a_sway_of_less_than_half_a_latent_place_is_noted() -> None:
     wide, small = (plan_for(PICTURE, camera_motion=scale) for scale in (0.5, 0.001))
     assert not any("camera motion" in note for note in wide.notes)
     assert any("moves nothing; raise --camera-motion" in note for note in small.notes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "threshold"),
+    [
+        ({}, None),
+        ({"step_cache_threshold": 0.3}, None),  # as a file may say of a cache that is turned off
+        ({"step_cache": "teacache"}, 0.15),
+        ({"step_cache": "first_block"}, 0.06),
+        ({"step_cache": "teacache", "step_cache_threshold": 0.3}, 0.3),
+        ({"step_cache": "teacache", "step_cache_threshold": 0}, 0.0),
+    ],
+)
+def test_a_step_cache_has_the_threshold_of_the_model_for_its_method(
+    fields: dict[str, Any], threshold: float | None
+) -> None:
+    plan = make_plan(
+        GenerationRequest.parse(prompt="a cat", **fields),
+        model="i2v",
+        geometry=LARGE,
+        defaults=defaults(teacache_threshold=0.15, first_block_threshold=0.06),
+        variants=BOTH,
+    )
+    assert plan.request.step_cache_threshold == threshold
+    assert Plan.from_json(plan.to_json()) == plan

@@ -412,3 +412,30 @@ def test_a_system_prompt_stands_in_front_of_the_user() -> None:
     assert "Describe the video" not in text
     assert own.max_length - own.crop_start == template.max_length - template.crop_start == 256
     assert not PRESETS["tiny"].prompt_template.takes_system
+
+
+@pytest.mark.parametrize("key", ["i2v", "f1"])
+def test_published_models_have_the_official_teacache(key: str) -> None:
+    defaults = PRESETS[key].defaults
+    assert defaults.teacache_threshold == 0.15
+    # What the official polynomial makes of changes of 5, 10 and 20 %.
+    powers = list(enumerate(reversed(defaults.teacache_coefficients)))
+    values = [sum(c * change**power for power, c in powers) for change in (0.05, 0.1, 0.2)]
+    assert values == pytest.approx([0.062, 0.129, 0.134], abs=0.0005)
+
+
+def test_the_embedded_model_takes_changes_as_they_are() -> None:
+    assert PRESETS["tiny"].defaults.teacache_coefficients == (1.0, 0.0)
+
+
+def test_a_recipe_may_fit_the_step_caches(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'base = "i2v"\n[defaults]\nteacache_coefficients = [2.0, 0.5]\n'
+        "first_block_threshold = 0.1\n"
+    )
+    found = resolve_spec(str(recipe)).defaults
+    assert found.teacache_coefficients == (2.0, 0.5)
+    assert (found.teacache_threshold, found.first_block_threshold) == (0.15, 0.1)
+    recipe.write_text(recipe_text(resolve_spec(str(recipe))))
+    assert resolve_spec(str(recipe)).defaults == found
