@@ -10,6 +10,8 @@ playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright i
 
 from tests.browser.helpers import Studio, axe_faults, find_browser, running_studio  # noqa: E402
 
+playwright_api.expect.set_options(timeout=20_000)  # the machine may be busy
+
 IGNORED_ERRORS = ("net::ERR_ABORTED",)  # a video that is left while it loads
 
 

@@ -44,6 +44,7 @@ class Studio:
     url: str = ""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
     _port: int = 0
+    _client: httpx2.Client | None = field(default=None, repr=False)
 
     @property
     def data(self) -> Path:
@@ -51,8 +52,10 @@ class Studio:
 
     @property
     def api(self) -> httpx2.Client:
-        """A client of the same server."""
-        return httpx2.Client(base_url=self.url, timeout=60)
+        """A client of the same server; it is closed when the server stops."""
+        if self._client is None:
+            self._client = httpx2.Client(base_url=self.url, timeout=60)
+        return self._client
 
     def start(self) -> None:
         """Start it, at the port that it had before."""
@@ -60,13 +63,14 @@ class Studio:
         if not settings.exists():
             settings.write_text(f'outputs_dir = "{(self.folder / "outputs").as_posix()}"\n')
         command = [sys.executable, "-m", "framepack", "serve", "--port", str(self._port)]
-        self.process = subprocess.Popen(
-            [*command, "--data-dir", str(self.data), "-q", *self.options],
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "server.log").open("a"),
-            text=True,
-            env={**os.environ, "FRAMEPACK_SETTINGS": str(settings), "OMP_NUM_THREADS": "1"},
-        )
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--data-dir", str(self.data), "-q", *self.options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "FRAMEPACK_SETTINGS": str(settings), "OMP_NUM_THREADS": "1"},
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert line.startswith("http"), (self.folder / "server.log").read_text()
@@ -75,6 +79,9 @@ class Studio:
 
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         if self.process is not None:
             self.process.terminate()
             try:

@@ -17,11 +17,11 @@ export function modelCard(model, watch, { isAdmin, onRecipe, onWorker }) {
   const badges = h("div", { class: "row" });
   const actions = h("div", { class: "row" });
   const needs = h("p", { class: "models-needs", hidden: true });
-  const download = downloadPlace(model, watch, { mayDownload: isAdmin });
+  const download = downloadPlace(model, watch, { mayDownload: isAdmin, isFirst: false });
   const element = h(
     "article",
     { class: "card stack models-card", "aria-label": model.title },
-    h("div", { class: "stack tight" }, h("div", { class: "row apart" }, h("h2", null, model.title), h("code", null, model.id)), badges, h("p", { class: "muted" }, t(model.licence ? `models.about.${model.variants[0]}` : "models.about.embedded"))),
+    h("div", { class: "stack tight" }, h("div", { class: "row apart" }, h("h2", null, model.title.split(", ")[0]), h("code", null, model.id)), badges, h("p", { class: "muted" }, t(model.licence ? `models.about.${model.variants[0]}` : "models.about.embedded"))),
     facts(model),
     needs,
     h("div", { class: "row models-foot" }, download.element, actions),
@@ -104,5 +104,5 @@ function memoryButton(model, worker, isLoaded, onWorker) {
 }
 
 function recipeButton(model, onRecipe) {
-  return h("button", { class: "button quiet", type: "button", onclick: () => onRecipe(model.id) }, icon("edit"), t("models.recipe_from"));
+  return h("button", { class: "button quiet", type: "button", "aria-label": t("models.recipe_from", { title: model.title }), onclick: () => onRecipe(model.id) }, icon("edit"), t("models.recipe"));
 }

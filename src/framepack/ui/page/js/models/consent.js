@@ -56,7 +56,7 @@ export async function askAndDownload(model) {
         { class: "stack tight" },
         h("p", null, model.size_gb ? t("models.download_text", { size: gb(model.size_gb) }) : t("models.download_text_unsized")),
         terms(licence),
-        licence.name && h("label", { class: "check", for: box.id }, box, h("span", null, t("models.consent", { name: licence.name }))),
+        licence.name && h("label", { class: "check", for: box.id }, box, h("span", null, t("models.consent"))),
         problem,
       ),
       actions: [{ label: t("shell.cancel") }, { label: t("models.download"), kind: "primary", run: begin }],

@@ -68,7 +68,7 @@ function choice(model, place) {
   return h(
     "div",
     { class: "stack tight models-offer-choice" },
-    h("h3", null, model.title),
+    h("h3", null, model.title.split(", ")[0]),
     h("p", { class: "muted" }, t(`models.about.${model.variants[0]}`)),
     h("p", { class: "muted" }, model.size_gb ? t("models.offer_size", { size: gb(model.size_gb) }) : t("models.offer_size_unknown")),
     place,

@@ -38,7 +38,7 @@ export function editRecipe({ name, text, onSaved }) {
     problem.textContent = error.message;
     wrong = Number(LINE.exec(error.message)?.[1] ?? 0);
     number();
-    (wrong || error.param !== "name" ? area : nameInput).setAttribute("aria-invalid", "true");
+    (error.message.startsWith("name is ") ? nameInput : area).setAttribute("aria-invalid", "true");
     if (wrong) selectLine(area, wrong);
   };
   const save = async (close) => {

@@ -103,6 +103,9 @@ function tell(error, fields, sent) {
   for (const [name, text] of byName) fields.get(name).control.setError(text);
   if (others.length) notify.error(others.join("; "));
   const [first] = byName.keys();
-  if (first) fields.get(first).control.focus();
+  if (first) {
+    fields.get(first).control.focus();
+    fields.get(first).element.scrollIntoView({ block: "center" }); // not below the bar
+  }
   announce(error.message);
 }

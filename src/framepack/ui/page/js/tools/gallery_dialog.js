@@ -3,7 +3,7 @@
 import { address, api } from "../lib/api.js";
 import { openDialog } from "../lib/dialog.js";
 import { h, icon, replace } from "../lib/dom.js";
-import { ago } from "../lib/format.js";
+import { ago, duration } from "../lib/format.js";
 import { t, tn } from "../lib/i18n.js";
 import { report } from "../lib/notify.js";
 import { debounce } from "../lib/state.js";
@@ -76,9 +76,10 @@ function tile(video, chosen, toggle) {
   const button = h(
     "button",
     { class: "tools-tile", type: "button", "aria-pressed": String(chosen.has(video.id)), onclick: () => toggle(video, button) },
+    h("span", { class: "tools-tile-check" }, icon("check")),
     still ? h("img", { src: still, alt: "", loading: "lazy" }) : h("span", { class: "tools-tile-empty" }, icon("video")),
     h("span", { class: "tools-tile-name" }, video.prompt || video.id),
-    h("span", { class: "muted tools-tile-facts" }, `${Number(video.seconds).toFixed(1)} s · ${video.size.replace("x", " × ")} · ${ago(video.created_at)}`),
+    h("span", { class: "muted tools-tile-facts" }, `${duration(Number(video.seconds))} · ${video.size.replace("x", " × ")} · ${ago(video.created_at)}`),
   );
   return button;
 }

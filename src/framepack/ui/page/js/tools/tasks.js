@@ -7,7 +7,7 @@ import { signal } from "../lib/state.js";
 
 const PAGE = 30;
 const WINDOW_S = 60;
-const ENOUGH_S = 1;
+const ENOUGH_S = 3;
 
 /** Whether nothing more happens to a task by itself. @param {any} task */
 export function hasEnded(task) {
