@@ -15,6 +15,7 @@ import framepack
 from framepack.domain.settings import Settings
 from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.options import ServiceConfig
+from framepack.service.records import Job
 from framepack.service.service import Service
 from framepack.service.tasks import TaskRunner
 
@@ -41,6 +42,11 @@ class Workshop:
         self._thread: threading.Thread | None = None
 
     @property
+    def is_told_to_stop(self) -> bool:
+        """Whether any task was to stop so far."""
+        return bool(self._stopped)
+
+    @property
     def capacity(self) -> int:
         return 0 if self._thread is not None and self._thread.is_alive() else 1
 
@@ -60,6 +66,12 @@ class Workshop:
 
     def facts(self) -> Mapping[str, Any]:
         return {"alive": True, "busy": self.capacity == 0}
+
+    def load(self, model: str) -> None:
+        """Networks are read when they are needed."""
+
+    def unload(self) -> None:
+        """They stay."""
 
     def use(self, settings: Settings) -> None:
         """Settings do not change here."""
@@ -105,6 +117,9 @@ class Bench:
 
     def get(self, video_id: str) -> Any:
         return self.client.get(f"/v1/videos/{video_id}").json()
+
+    def job(self, video_id: str) -> Job:
+        return self.service.store.get(video_id)
 
     def make(self, **fields: Any) -> str:
         """Ask for a small video, and wait for it."""

@@ -51,6 +51,11 @@ class JobFolder:
         """Whose run has the job's first sections; where it was made from a video."""
         return self.path / "take.json"
 
+    @property
+    def partial_wanted(self) -> Path:
+        """Is there while somebody wants what the job has so far as a video."""
+        return self.path / "partial-wanted"
+
     def beside(self, job_id: str) -> "JobFolder":
         """The folder of another job."""
         return JobFolder(self.path.parent / job_id)

@@ -166,12 +166,32 @@ class Leases(Jobs):
             ).fetchall()
         return tuple(row["id"] for row in rows if self.release(row["id"], row["lease"]))
 
+    def note_partial(self, job_id: str, made: Mapping[str, Any]) -> bool:
+        """Say what was made of a job that has stopped; False if it goes on again.
+
+        Args:
+            job_id: the job.
+            made: "partial", "partial_frames" and "partial_error" of ``Job.output``.
+        """
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "UPDATE jobs SET output = json_patch(json_remove(output, '$.partial', "
+                "'$.partial_frames', '$.partial_error'), ?) "
+                "WHERE id = ? AND state IN ('paused', 'cancelled', 'failed')",
+                (as_text(made), job_id),
+            )
+            if row.rowcount != 1:
+                return False
+            log(connection, job_id, "Partial", made, self._clock())
+        self._on_change(job_id)
+        return True
+
     def expire(self, job_id: str) -> None:
         """Say that the files of a job that has ended were removed; its figures stay."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET expires_at = NULL, output = json_remove(output, '$.video', "
-                "'$.thumbnail', '$.raw', '$.frames') WHERE id = ?",
+                "'$.thumbnail', '$.raw', '$.frames', '$.partial') WHERE id = ?",
                 (job_id,),
             )
             log(connection, job_id, "Expired", {}, self._clock())

@@ -88,7 +88,10 @@ class Job:
         max_attempts: then it fails for good.
         progress: how far it is.
         output: what it left: names in the job's folder by kind ("video", "thumbnail", "raw",
-            "frames"), and "num_frames", "duration_s", "stats"; empty until completed.
+            "frames"), and "num_frames", "duration_s", "stats"; empty until completed. Of one that
+            stopped, where it was wanted: "partial", the name of a video of what there is, and
+            "partial_frames", its frames; 0, without a name, where there are none, and then
+            "partial_error" if that could not be found out.
         error: why it failed, or that it was cancelled; None otherwise.
         parent: the job that it is a remix or an extension of, or None.
         wanted: what was asked of it while it runs, or None.
@@ -132,7 +135,8 @@ class JobEvent:
         at: Unix time in seconds.
         kind: name of a pipeline event ("StepDone", ...) or of a change of state ("Queued",
             "Started", "Resumed", "Retried", "Paused", "Cancelled", "Failed", "Completed",
-            "Expired" when its files were removed).
+            "Partial" when what a stopped one has was made a video of, "Expired" when its files
+            were removed).
         data: its fields.
     """
 

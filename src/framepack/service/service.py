@@ -39,6 +39,7 @@ from framepack.service.local_executor import LocalExecutor
 from framepack.service.machine_settings import MachineSettings
 from framepack.service.models import Models
 from framepack.service.options import JobOptions, ServiceConfig
+from framepack.service.partials import Partials
 from framepack.service.preferences import Preferences
 from framepack.service.recipes import Recipes
 from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
@@ -101,8 +102,9 @@ class Service:
         self.data.make()
         self.changes = Changes()
         self.database = Database(self.data.database)
-        self.store = JobStore(self.database, on_change=self.changes.publish)
-        self.leases = Leases(self.database, on_change=self.changes.publish)
+        self.partials = Partials(self.data, self.database, on_change=self.changes.publish)
+        self.store = JobStore(self.database, on_change=self._publish)
+        self.leases = Leases(self.database, on_change=self._publish)
         self.estimates = Estimates(self.database)
         self.preferences = Preferences(self.database)
         self.encoders = Encoders()
@@ -139,13 +141,20 @@ class Service:
         self.dispatcher.start()
         self.tools.start()
         self._remove_strays()
+        self.partials.start()
 
     def stop(self, timeout_s: float) -> None:
         """Let the step at work end, keep what there is, and release everything."""
         if self.dispatcher is not None:
             self.tools.stop(timeout_s)
             self.dispatcher.stop(timeout_s)
+        self.partials.close()
         self.database.close()
+
+    def _publish(self, job_id: str) -> None:
+        """Tell those who wait for news of a job."""
+        self.changes.publish(job_id)
+        self.partials.notice(job_id)
 
     def _use(self, settings: Settings) -> None:
         """Work by other settings from now on."""
@@ -314,6 +323,17 @@ class Service:
 
     # --- Jobs that are there -------------------------------------------------------------------
 
+    def cancel(self, job_id: str, *, keep: bool = False) -> Job:
+        """Have a job end; to keep what there is, a video is made of it when it has stopped.
+
+        Raises:
+            NoSuchJob: there is none.
+            StoreFull: the disk refused.
+        """
+        if keep and self.store.get(job_id).state != "completed":
+            self.partials.want(job_id)
+        return self.store.cancel(job_id)
+
     def delete(self, job_id: str, *, sees: str | None = None) -> None:
         """Forget a job, and remove its files.
 
@@ -408,13 +428,13 @@ class Service:
         )
 
     def file_of(self, job: Job, kind: str) -> Path:
-        """A file that a completed job left.
+        """A file that a completed job left, or the partial video of one that stopped.
 
         Raises:
             WrongState: it is not completed.
             NoSuchJob: it left none of that kind, or its files were removed.
         """
-        if job.state != "completed":
+        if job.state != "completed" and kind != "partial":
             raise WrongState(f"{job.id} is {job.state}; its files are there when it is completed")
         name = job.output.get(kind)
         if not isinstance(name, str) or not name:

@@ -20,7 +20,7 @@ __all__ = ["PartialFile", "router"]
 
 router = APIRouter(prefix="/v1/videos", tags=["Videos"], responses=COMMON)
 
-Variant = Literal["video", "thumbnail", "spritesheet", "raw", "frames"]
+Variant = Literal["video", "thumbnail", "spritesheet", "raw", "frames", "partial"]
 
 _TYPES = {
     ".mp4": "video/mp4",
@@ -126,7 +126,7 @@ async def download_content(
     variant: Annotated[Variant, Query(description="What of it; frames are a ZIP file.")] = "video",
     download: Annotated[bool, Query(description="Have browsers save it.")] = False,
 ) -> Response:
-    """Download what a finished video left. Range and ETag are honoured."""
+    """Download what a finished video left, or what was kept of one that was stopped (partial)."""
     service: Service = request.app.state.service
     job = await run_in_threadpool(service.store.get, video_id, owner=who.sees)
     if variant == "spritesheet":

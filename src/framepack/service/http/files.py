@@ -53,7 +53,7 @@ class LinkRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    variant: Literal["video", "thumbnail", "spritesheet", "raw", "frames"] = "video"
+    variant: Literal["video", "thumbnail", "spritesheet", "raw", "frames", "partial"] = "video"
     hours: float | None = Field(
         None, gt=0, le=24 * 365, description="The server's own time unless given."
     )

@@ -61,6 +61,14 @@ class Move(BaseModel):
     before: str | None = Field(None, description="The waiting video that it goes ahead of.")
 
 
+class Cancel(BaseModel):
+    """What is to become of a video that is to end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep: bool = Field(False, description="Make a video of the frames so far.")
+
+
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
@@ -219,9 +227,22 @@ def delete_video(request: Request, who: Who, video_id: str) -> JSONResponse:
 
 
 @router.post("/{video_id}/cancel", responses=_VIDEO)
-def cancel_video(request: Request, who: Who, video_id: str) -> JSONResponse:
-    """Have a video end. One that is being made stops within a step."""
-    return _asked_of(request, who, video_id, _service(request).store.cancel)
+def cancel_video(
+    request: Request, who: Who, video_id: str, asked: Cancel | None = None
+) -> JSONResponse:
+    """Have a video end. One that is being made stops within a step.
+
+    With keep, a video is made of the frames so far: `output.partial` names it, and
+    `output.partial_frames` is there as soon as it is known how many they are.
+    """
+    service, keep = _service(request), asked is not None and asked.keep
+    return _asked_of(request, who, video_id, lambda job_id: service.cancel(job_id, keep=keep))
+
+
+@router.post("/{video_id}/partial", responses=_VIDEO)
+def keep_partial(request: Request, who: Who, video_id: str) -> JSONResponse:
+    """Make a video of the frames of one that was paused, cancelled or failed, and wait for it."""
+    return _asked_of(request, who, video_id, _service(request).partials.make)
 
 
 @router.post("/{video_id}/pause", responses=_VIDEO)
