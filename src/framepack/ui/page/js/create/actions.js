@@ -16,7 +16,7 @@ import { rememberLast } from "./presets.js";
  * @returns {() => void} ends it
  */
 export function actions(place, { fields, made }) {
-  const generate = h("button", { class: "button primary create-generate", type: "button", title: t("create.generate.title") }, icon("play"), h("span", null, t("create.generate")));
+  const generate = h("button", { class: "button primary create-generate", type: "button", title: t("create.generate.title"), "aria-keyshortcuts": "Control+Enter" }, icon("play"), h("span", null, t("create.generate")));
   const draft = h("button", { class: "button create-draft", type: "button", title: t("create.draft.title") }, t("create.draft"));
   const error = h("p", { class: "field-error", role: "alert" });
   const run = (work) => async () => {
@@ -24,8 +24,7 @@ export function actions(place, { fields, made }) {
     error.textContent = "";
     for (const button of [generate, draft]) button.disabled = true;
     try {
-      const { video, entry } = await work();
-      made.add(entry, video);
+      made.add(await work());
       rememberLast();
       announce(t("create.queued"));
     } catch (reason) {
@@ -37,7 +36,7 @@ export function actions(place, { fields, made }) {
   const start = run(startVideo);
   generate.addEventListener("click", start);
   draft.addEventListener("click", run(() => startDraft(fields.field(CACHE))));
-  replace(place, error, h("div", { class: "create-buttons" }, generate, draft), h("p", { class: "field-help create-keys" }, h("kbd", null, t("create.keys.control")), " + ", h("kbd", null, t("create.keys.enter"))));
+  replace(place, error, h("div", { class: "create-buttons" }, generate, draft));
   const offs = [
     on(document, "keydown", (event) => {
       const isWanted = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]");
@@ -52,7 +51,7 @@ export function actions(place, { fields, made }) {
 
 async function startVideo() {
   const video = await api.post("/videos", body());
-  return { video, entry: { id: video.id, kind: "video" } };
+  return { id: video.id, kind: "video" };
 }
 
 /** A draft and, for later, its final: both with the seed that the plan drew. */
@@ -61,7 +60,7 @@ async function startDraft(cacheField) {
   const answer = await api.post("/videos/plan", asked);
   const both = draftAndFinal(asked, answer, `draft-${answer.seed}-${Date.now().toString(36)}`, cacheField);
   const video = await api.post("/videos", both.draft);
-  return { video, entry: { id: video.id, kind: "draft", final: both.final } };
+  return { id: video.id, kind: "draft", final: both.final };
 }
 
 /** Say what is wrong, at the field where there is one. */

@@ -25,7 +25,7 @@ export function commonSettings(place, { fields }) {
   const box = h("div", { class: "create-common-fields" });
   for (const name of names) {
     if (name === "model") continue;
-    const made = fields.make(name, { brief: true, slider: SLIDERS[name], placeholder: PLACEHOLDERS[name]?.() });
+    const made = fields.make(name, { brief: true, slider: PAIRED.has(name) ? false : SLIDERS[name], placeholder: PLACEHOLDERS[name]?.() });
     made.element.classList.add(PAIRED.has(name) ? "is-half" : "is-whole");
     if (name === "seed") addDice(made);
     box.append(made.element);

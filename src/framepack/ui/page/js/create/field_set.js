@@ -12,7 +12,7 @@ import { plan } from "../lib/plan.js";
 export function fieldSet(found) {
   const inRequest = new Map(found.fields.map((field) => [field.name, field]));
   const inOptions = new Map(found.options.map((field) => [field.name, field]));
-  /** @type {Map<string, ReturnType<typeof control>>} */
+  /** @type {Map<string, any>} as control makes them */
   const controls = new Map();
   const field = (name) => inRequest.get(name) ?? inOptions.get(name);
   const value = (name) => (inRequest.has(name) ? draft.request : draft.options).value[name];
@@ -47,6 +47,8 @@ export function fieldSet(found) {
     field,
     value,
     make,
+    /** Take in a control that a part of the page made itself. @param {string} name @param {any} made */
+    add: (name, made) => controls.set(name, { setValue: () => undefined, setHint: () => undefined, ...made }),
     get: (name) => controls.get(name),
     /** Unset fields. @param {string[]} names */
     reset: (names) => {

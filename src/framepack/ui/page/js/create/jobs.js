@@ -1,12 +1,10 @@
 /** What was started from this page: watched in place, each with the way to its own page. */
 
 import { api } from "../lib/api.js";
-import { draft as edited } from "../lib/draft.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
 import { report } from "../lib/notify.js";
-import { signal } from "../lib/state.js";
 
 const STORED = "framepack.create.jobs";
 const MOST = 4;
@@ -53,7 +51,7 @@ export function jobs(place) {
   const change = (id, values) => keep(entries.map((entry) => (entry.id === id ? { ...entry, ...values } : entry)));
   const finish = async (entry) => {
     const video = await api.post("/videos", entry.final);
-    add({ id: video.id, kind: "final", partner: entry.id }, video);
+    add({ id: video.id, kind: "final", partner: entry.id });
     change(entry.id, { partner: video.id });
   };
   const open = (entry, isFirst) => {
@@ -63,21 +61,13 @@ export function jobs(place) {
     else place.append(made.element);
     return made;
   };
-  const newest = signal(null);
-  const add = (entry, video) => {
-    newest.value = video;
+  const add = (entry) => {
     const made = open(entry, true);
     keep([entry, ...entries]);
-    made.element.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+    bring(made.element);
   };
-  const offs = [
-    live.on("video", (video) => { if (video.id === newest.value?.id) newest.value = video; }),
-    edited.request.subscribe(() => { newest.value = null; }), // the strip shows what is edited now
-  ];
   return {
     add,
-    /** The VideoObject of the newest, or null once the draft is another. */
-    newest,
     /** Show those of before; what is gone is left out. */
     restore: async () => {
       const found = await Promise.all(entries.map((entry) => api.get(`/videos/${entry.id}`).then(() => entry, () => null)));
@@ -85,15 +75,16 @@ export function jobs(place) {
       for (const entry of there) if (!shown.has(entry.id)) open(entry, false);
       keep([...entries.filter((entry) => shown.has(entry.id))]);
     },
-    end: () => {
-      offs.forEach((off) => off());
-      for (const each of shown.values()) each.end();
-    },
+    end: () => { for (const each of shown.values()) each.end(); },
   };
 }
 
-function calm() {
-  return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+/** Bring what was just begun into view, unless it is. @param {HTMLElement} element */
+function bring(element) {
+  const { top } = element.getBoundingClientRect();
+  if (top > 60 && top < window.innerHeight * 0.5) return;
+  const isCalm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ block: "start", behavior: isCalm ? "auto" : "smooth" });
 }
 
 /** One of them: what it is, how far it is, and what comes next. */
@@ -109,7 +100,7 @@ function card(entry, { drop, finish }) {
     h(
       "div",
       { class: "row apart" },
-      h("div", { class: "row" }, heading, h("a", { href: `#/video/${entry.id}` }, t("create.job.open"))),
+      heading,
       h("div", { class: "row" }, next, h("button", { class: "button quiet small icon-only", type: "button", title: close, "aria-label": close, onclick: () => drop(entry.id) }, icon("close"))),
     ),
     body,

@@ -49,7 +49,7 @@ export async function show(root) {
   parts.page.classList.remove("is-loading");
   watchDraft();
   const { timeline } = await drawsTimeline;
-  offs.push(timeline(parts.timeline, { plan, draft, video: made.newest }));
+  offs.push(timeline(parts.timeline, { plan, draft }));
   made.restore().catch(report);
   return () => offs.forEach((end) => end?.());
 }
@@ -77,7 +77,7 @@ function layout() {
       h(
         "aside",
         { class: "create-side", "aria-label": t("create.side") },
-        h("div", { class: "create-side-scroll card" }, parts.tools, parts.common, h("hr", null), parts.plan),
+        h("div", { class: "create-side-card card" }, h("div", { class: "create-side-scroll" }, parts.tools, parts.common), parts.plan),
         parts.actions,
       ),
       h("section", { class: "create-more", "aria-label": t("create.more") }, parts.groups),

@@ -20,6 +20,8 @@ const SOURCES = ["extend", "video"];
 export function pictures(place, { fields }) {
   const start = slot(fields.field("image"));
   const end = slot(fields.field("end_image"));
+  fields.add("image", start);
+  fields.add("end_image", end);
   const loop = fields.make("loop", { brief: true });
   const strengths = Object.fromEntries(Object.entries(STRENGTHS).map(([name, strength]) => [name, fields.make(strength, { brief: true })]));
   const swap = swapButton();

@@ -15,8 +15,8 @@ import { plan } from "../lib/plan.js";
  * @returns {() => void} ends it
  */
 export function promptCard(place, { fields }) {
-  const prompt = fields.make("prompt", { rows: 4 });
-  const negative = fields.make("negative_prompt", { rows: 2 });
+  const prompt = fields.make("prompt", { rows: 4, plain: true });
+  const negative = fields.make("negative_prompt", { rows: 2, plain: true });
   const styles = h("div", { class: "create-styles" });
   const result = h("div", { class: "create-enhanced", role: "region", "aria-label": t("create.enhance.region"), hidden: true });
   const button = h("button", { class: "button small", type: "button" }, icon("magic"), t("create.enhance"));

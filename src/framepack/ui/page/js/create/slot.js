@@ -6,7 +6,6 @@ import { h, icon, replace, uniqueId } from "../lib/dom.js";
 import { dropZone, isOfKind, pickFiles } from "../lib/files.js";
 import { fieldHelp, fieldTitle, t } from "../lib/i18n.js";
 import { announce } from "../lib/notify.js";
-import { plan } from "../lib/plan.js";
 import { restoreFile } from "./settings_source.js";
 
 /** Slots by the name of their field, so that what is pasted finds its place. @type {Map<string, {take: (file: File) => Promise<void>, element: HTMLElement}>} */
@@ -16,7 +15,7 @@ export const slots = new Map();
  * A place for the picture of a field of the draft.
  *
  * @param {import("../forms/values.js").Field} field
- * @returns {{element: HTMLElement, setSize: (answer: any) => void, end: () => void}}
+ * @returns {{element: HTMLElement, setSize: (answer: any) => void, setError: (message: string | null) => void, focus: () => void, end: () => void}}
  */
 export function slot(field) {
   const id = uniqueId("slot");
@@ -69,7 +68,6 @@ export function slot(field) {
   const onFiles = ([file]) => (isOfKind(file, "picture") ? take(file) : restoreFile(file));
   const offs = [
     draft.request.subscribe(draw, { now: true }),
-    plan.subscribe(({ error: wrong }) => { if (wrong?.param === field.name) error.textContent = wrong.message; }),
     dropZone(element, { accept: "picture or video", onFiles }),
   ];
   slots.set(field.name, { take, element });
@@ -79,6 +77,8 @@ export function slot(field) {
       size = answer ? { width: answer.plan.width, height: answer.plan.height } : size;
       describe();
     },
+    setError: (message) => { error.textContent = message ?? ""; },
+    focus: () => element.querySelector("button")?.focus(),
     end: () => {
       slots.delete(field.name);
       offs.forEach((off) => off());

@@ -28,10 +28,11 @@ const KINDS = {
  * @property {any} [value] undefined is the default
  * @property {(value: any) => void} [onChange] undefined stands for "as if nothing was said"
  * @property {{value: string, label?: string}[]} [choices] to choose from, for a text or a list
- * @property {[number, number]} [slider] part of the range that a slider has; the number has all
+ * @property {[number, number] | false} [slider] part of the range that a slider has, the number
+ *   has all of it; false for no slider
  * @property {"picture" | "video" | "picture or video" | "sound" | "safetensors"} [accept] of a file
  * @property {boolean} [brief] the help is a hint of the label, not a line below
- * @property {boolean} [plain] brief, and without a button that resets it
+ * @property {boolean} [plain] brief, and without mark and button when it differs from its default
  * @property {string} [placeholder] of a number
  * @property {number} [rows] of a long text
  * @property {(value: any) => any} [keep] value to what is told; by default what is kept of it
@@ -64,9 +65,9 @@ export function control(field, options = {}) {
     options.onChange?.(told);
   };
   const mark = (value) => {
-    const isChanged = value !== undefined;
+    const isChanged = value !== undefined && !options.plain;
     element.classList.toggle("is-changed", isChanged);
-    reset.hidden = !isChanged || Boolean(options.plain);
+    reset.hidden = !isChanged;
   };
   const setError = (message) => {
     error.textContent = message ?? "";

@@ -126,7 +126,7 @@ function stepByKeys(input, field, hint) {
 
 /** @param {Field} field @param {Given} given @returns {[number, number] | null} */
 function sliderRange(field, given) {
-  if (given.slider) return given.slider;
+  if (given.slider !== undefined) return given.slider || null;
   if (field.min === null || field.max === null || field.min === undefined || field.max === undefined) return null;
   const count = (field.max - field.min) / (field.step || 1);
   return count >= 2 && count <= MOST_SLIDER_STEPS && !field.exclusive_min ? [field.min, field.max] : null;
@@ -165,7 +165,7 @@ export function choice(field, given) {
       select.value = next;
     },
     setHint: (value) => {
-      if (first) first.textContent = isEmpty(value) ? unsetLabel(field) : t("create.form.standard", { value: choiceLabel(field, String(value)) });
+      if (first) first.textContent = isEmpty(value) ? unsetLabel(field) : t("create.form.standard", { value });
     },
     setDisabled: (isOff) => { select.disabled = isOff; },
   };

@@ -55,7 +55,8 @@ export function unsetText(field) {
 
 /** The unit, in the page's language. @param {Field} field */
 export function unitText(field) {
-  return field.unit ? tOr(`fields.unit.${field.unit}`, field.unit) : "";
+  const isCounted = field.unit && field.kind !== "list";
+  return isCounted ? tOr(`fields.unit.${field.unit}`, field.unit) : "";
 }
 
 /** A value as people read it. @param {Field} field @param {any} value */
