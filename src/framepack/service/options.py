@@ -108,7 +108,7 @@ class ServiceConfig(BaseModel):
     max_attempts: int = Field(3, ge=1)
     """How often a job whose worker dies is tried."""
     keep_days: float | None = Field(None, gt=0)
-    """Files of finished jobs are removed after so long; kept unless set."""
+    """Files of finished jobs and tasks are removed after so long; kept unless set."""
     idle_s: float = Field(600.0, ge=0)
     """The worker ends, and its memory is free, after so long without a job."""
     api_key_file: Path | None = None

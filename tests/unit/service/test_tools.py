@@ -53,7 +53,9 @@ HANG, DIE, FAIL = 2, 3, 4
 class House:
     """A toolbox in a folder, which can be closed and opened again."""
 
-    def __init__(self, folder: Path, **config: Any) -> None:
+    def __init__(
+        self, folder: Path, *, clock: Callable[[], float] = time.time, **config: Any
+    ) -> None:
         self.data = DataFolder.of(folder)
         self.data.make()
         self.news: list[str] = []
@@ -67,6 +69,7 @@ class House:
             ServiceConfig(data_dir=folder, **config),
             settings=lambda: Settings(),
             on_change=self.news.append,
+            clock=clock,
         )
 
     def drift(self, do: int = 1, owner: str = "") -> ToolTask:
@@ -96,7 +99,7 @@ class House:
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "worker.py"
     script.write_text(textwrap.dedent(WORKER))
-    defaults = dict(runner.TaskRunner.__init__.__kwdefaults__)
+    defaults = dict(runner.TaskRunner.__init__.__kwdefaults__ or {})
     defaults["command"] = (sys.executable, str(script))
     monkeypatch.setattr(runner.TaskRunner.__init__, "__kwdefaults__", defaults)
 
@@ -215,6 +218,24 @@ def test_a_download_does_not_wait_for_tools_and_is_not_begun_twice(house: House)
     assert waiting.id != first.id
     assert house.tools.last_download("f1") == house.tools.store.get(waiting.id)
     assert house.tools.last_download("i2v") is None
+
+
+def test_what_a_task_left_is_kept_no_longer_than_videos_are(tmp_path: Path, worker: None) -> None:
+    house = House(tmp_path / "data", keep_days=1)
+    house.tools.start()
+    task = house.ended(house.drift())
+    house.tools.sweep()
+    assert house.tools.file_of(task, "drift.png").is_file()
+    house.close()
+    later = House(tmp_path / "data", clock=lambda: time.time() + 86_401, keep_days=1)
+    later.tools.start()
+    ends = time.monotonic() + 10
+    while later.data.task(task.id).path.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    with pytest.raises(NoSuchJob):
+        later.tools.store.get(task.id)
+    later.close()
 
 
 def test_no_more_tasks_wait_than_may(house: House) -> None:

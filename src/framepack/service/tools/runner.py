@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _COMMAND = (sys.executable, "-m", "framepack.service.tools.worker")
 _TROUBLE_S = 0.5
 """Between two tries when the database cannot be used."""
+_IDLE_S = 60.0
 _LINGERS_S = 10.0
 """A process that was told to end has so long."""
 
@@ -42,6 +43,7 @@ class TaskRunner:
         settings: of this machine, asked for each task.
         config: limits.
         in_words: an error's text for whoever sent the task.
+        on_idle: called when nothing is to be done, every minute.
         command: what starts the process.
     """
 
@@ -54,6 +56,7 @@ class TaskRunner:
         settings: Callable[[], Settings],
         config: ServiceConfig,
         in_words: Callable[[ToolTask, str], str],
+        on_idle: Callable[[], object],
         command: Sequence[str] = _COMMAND,
     ) -> None:
         self._store = store
@@ -62,6 +65,7 @@ class TaskRunner:
         self._settings = settings
         self._config = config
         self._in_words = in_words
+        self._on_idle = on_idle
         self._command = list(command)
         self._news = threading.Event()
         self._lock = threading.Lock()
@@ -98,7 +102,8 @@ class TaskRunner:
             try:
                 task = self._store.claim(self._tools)
                 if task is None:
-                    self._news.wait()
+                    self._on_idle()
+                    self._news.wait(_IDLE_S)
                     self._news.clear()
                 else:
                     self._do(task)

@@ -204,6 +204,12 @@ class TaskStore:
                 "WHERE state = 'running'"
             )
 
+    def ended_before(self, when: float) -> tuple[str, ...]:
+        """Ids of tasks that came to their end before a time."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT id FROM tasks WHERE finished_at < ?", (when,))
+            return tuple(row["id"] for row in rows.fetchall())
+
     def delete(self, task_id: str) -> None:
         """Forget a task.
 

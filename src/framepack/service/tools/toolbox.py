@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from framepack.service.tools.store import TaskStore, new_task_id
 __all__ = ["Toolbox"]
 
 _MOST_FILES = 64
+_DAY_S = 86400.0
 
 
 class Toolbox:
@@ -33,6 +35,7 @@ class Toolbox:
         config: limits.
         settings: of this machine, asked when they are needed.
         on_change: called with a task's id after anything about it was committed.
+        clock: Unix time in seconds.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Toolbox:
         *,
         settings: Callable[[], Settings],
         on_change: Callable[[str], object],
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.store = TaskStore(database, on_change=on_change)
+        self.store = TaskStore(database, on_change=on_change, clock=clock)
+        self._clock = clock
         self._data = data
         self._config = config
         self._settings = settings
@@ -56,6 +61,7 @@ class Toolbox:
                 settings=settings,
                 config=config,
                 in_words=self._in_words,
+                on_idle=self.sweep,
             )
             for tools in (tuple(TOOLS), (DOWNLOAD,))
         )
@@ -176,6 +182,14 @@ class Toolbox:
         """
         self.store.delete(self.store.get(task_id, owner=sees).id)
         self._data.task(task_id).remove()
+
+    def sweep(self) -> None:
+        """Forget tasks that ended longer ago than the server keeps what it made."""
+        if self._config.keep_days is None:
+            return
+        for task_id in self.store.ended_before(self._clock() - self._config.keep_days * _DAY_S):
+            with suppress(NoSuchJob):  # somebody else deleted it
+                self.delete(task_id)
 
     def file_of(self, task: ToolTask, name: str | None = None) -> Path:
         """A file that a completed task left: by its name, or else its video.
