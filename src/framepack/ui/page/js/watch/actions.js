@@ -6,6 +6,7 @@ import { h, icon, uniqueId } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { notify, report } from "../lib/notify.js";
 import { go } from "../router.js";
+import { hasEnded } from "./source.js";
 
 /**
  * The buttons of a video.
@@ -27,7 +28,7 @@ export function actionBar(video) {
     action("remix", "remix", () => remix(video)),
     parent && h("a", { class: "button", href: `#/compare/${parent}/${video.id}` }, icon("compare"), t("watch.compare_parent")),
     action("copy_link", "link", () => copyLink()),
-    action("delete", "trash", () => remove(video), "quiet"),
+    hasEnded(video) && action("delete", "trash", () => remove(video), "quiet"),
   );
 }
 

@@ -8,6 +8,8 @@ import { address } from "../lib/api.js";
 
 /** Whether this browser can put parts together; else it is given the playlist itself. */
 export const canAssemble = "MediaSource" in window || "ManagedMediaSource" in window;
+/** Fewer frames than this would only flicker. */
+export const ENOUGH_S = 0.5;
 const NEAR_END_S = 0.06;
 const STARVED_S = 0.4; // a decoder that is not told of an end keeps its last frames back
 
@@ -120,7 +122,7 @@ class Growing {
   loop(margin) {
     const now = this.range();
     const { element } = this;
-    if (!now || element.seeking || element.paused) return;
+    if (!now || element.seeking || element.paused || now.end - now.start < ENOUGH_S) return;
     if (element.currentTime >= now.end - margin || element.currentTime < now.start - NEAR_END_S) {
       element.currentTime = now.start;
       if (element.ended) element.play().catch(() => {});

@@ -4,7 +4,7 @@ import { address } from "../lib/api.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { signal } from "../lib/state.js";
-import { playGrowing } from "./growing.js";
+import { ENOUGH_S, playGrowing } from "./growing.js";
 
 const PICTURES = /\.(gif|webp|png|jpe?g)$/i;
 const PLAYED = /\.(mp4|webm|mov|m4v)$/i;
@@ -84,8 +84,8 @@ export class Player {
     this.numDone = -1;
     this.video = h("video", { class: "watch-video", muted: true, playsInline: true, controls: true, autoplay: true, "aria-label": t("watch.video_so_far") });
     this.video.controlsList?.add("nodownload");
-    const onGrown = () => {
-      if (this.hasFrames) return;
+    const onGrown = (start, end) => {
+      if (this.hasFrames || end - start < ENOUGH_S) return;
       this.hasFrames = true;
       this.preview.hidden = true;
       this.element.classList.remove("has-large-preview");
