@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from tests.browser.helpers import Studio
 
 from framepack import __version__
-from tests.browser.helpers import Studio
 
 PHONE = (390, 844)
 
