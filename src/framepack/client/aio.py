@@ -132,6 +132,27 @@ class AsyncClient:
         body = await self._body(prompt=prompt, seconds=seconds, **fields)
         return await self._send(calls.extend(video_id, body))
 
+    async def redo(
+        self,
+        video_id: str,
+        section: int,
+        *,
+        prompt: str | None = None,
+        image: Source | None = None,
+        seed: int | None = None,
+    ) -> Video:
+        """Queue the same video with one section made again, and those rendered after it.
+
+        Args:
+            video_id: the video.
+            section: 0 is its first one, -1 its last.
+            prompt: what happens in it, as a section prompt says it; None for what it was.
+            image: picture that stands for the start picture in it.
+            seed: of its noise; a fresh one if nothing else is said.
+        """
+        body = await self._body(section=section, prompt=prompt, image=image, seed=seed)
+        return await self._send(calls.redo(video_id, body))
+
     async def upload(self, source: Source, name: str | None = None) -> Upload:
         """Send a file ahead; its id stands in place of a path."""
         return await self._send(calls.upload(File.of(source, name)))
@@ -170,9 +191,15 @@ class AsyncClient:
             calls.page(after=after, limit=limit, newest_first=newest_first, **wanted)
         )
 
-    async def cancel(self, video_id: str) -> Video:
-        """Have it end; if it runs, within a step."""
-        return await self._send(calls.cancel(video_id))
+    async def cancel(self, video_id: str, *, keep: bool = False) -> Video:
+        """Have it end; if it runs, within a step.
+
+        Args:
+            video_id: the video.
+            keep: make a video of the frames so far. When ``raw["output"]`` has "partial_frames"
+                and that is not 0, :meth:`download` gets it as the variant "partial".
+        """
+        return await self._send(calls.cancel(video_id, keep=keep))
 
     async def pause(self, video_id: str) -> Video:
         """Have it wait; if it runs, it stops within a step and later goes on from there."""

@@ -140,9 +140,10 @@ def page(
     return Call("GET", "v1/videos", Page.read, params=params)
 
 
-def cancel(video_id: str) -> Call[Video]:
-    """Have it end."""
-    return Call("POST", _path(video_id, "cancel"), Video.read)
+def cancel(video_id: str, *, keep: bool = False) -> Call[Video]:
+    """Have it end; what there is may become a video."""
+    body = {"keep": True} if keep else None
+    return Call("POST", _path(video_id, "cancel"), Video.read, body=body)
 
 
 def pause(video_id: str) -> Call[Video]:
@@ -168,6 +169,11 @@ def remix(video_id: str, fields: Mapping[str, Any]) -> Call[Video]:
 def extend(video_id: str, fields: Mapping[str, Any]) -> Call[Video]:
     """Go on from its end."""
     return _made_from(video_id, "extend", fields)
+
+
+def redo(video_id: str, fields: Mapping[str, Any]) -> Call[Video]:
+    """Make one section again."""
+    return _made_from(video_id, "redo", fields)
 
 
 def delete(video_id: str) -> Call[None]:

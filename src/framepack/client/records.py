@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 State = Literal["queued", "running", "paused", "completed", "failed", "cancelled"]
-Variant = Literal["video", "thumbnail", "spritesheet"]
+Variant = Literal["video", "thumbnail", "spritesheet", "partial"]
 _STATES: tuple[str, ...] = get_args(State)
 _ENDED = ("completed", "failed", "cancelled")
 _OF_STATUS: dict[str, State] = {

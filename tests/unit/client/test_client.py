@@ -284,6 +284,8 @@ def test_every_verb_has_its_route() -> None:
     client.extend("video_1", "pan right", seconds=2)
     client.delete("video_1")
     client.plan("x")
+    client.redo("video_1", -1, prompt="it stops", image="upload_0123456789abcdef01234567")
+    client.cancel("video_1", keep=True)
     assert [f"{request.method} {request.url.path}" for request in stub.requests] == [
         "POST /v1/videos/video_1/cancel",
         "POST /v1/videos/video_1/pause",
@@ -293,8 +295,14 @@ def test_every_verb_has_its_route() -> None:
         "POST /v1/videos/video_1/extend",
         "DELETE /v1/videos/video_1",
         "POST /v1/videos/plan",
+        "POST /v1/videos/video_1/redo",
+        "POST /v1/videos/video_1/cancel",
     ]
+    assert stub.requests[0].content == b""
     assert json.loads(stub.requests[5].content) == {"prompt": "pan right", "seconds": 2}
+    again = {"section": -1, "prompt": "it stops", "image": "upload_0123456789abcdef01234567"}
+    assert json.loads(stub.requests[8].content) == again
+    assert json.loads(stub.requests[9].content) == {"keep": True}
 
 
 @pytest.mark.parametrize("video_id", ["", "../keys", ".", "a/b"])
