@@ -8,6 +8,8 @@ import { body, plan } from "../lib/plan.js";
 import { CACHE, draftAndFinal } from "./drafting.js";
 import { rememberLast } from "./presets.js";
 
+const NAME_LENGTH = 60;
+
 /**
  * Draw the buttons.
  *
@@ -58,7 +60,8 @@ async function startVideo() {
 async function startDraft(cacheField) {
   const asked = body();
   const answer = await api.post("/videos/plan", asked);
-  const both = draftAndFinal(asked, answer, `draft-${answer.seed}-${Date.now().toString(36)}`, cacheField);
+  const words = (asked.prompt ?? "").trim().slice(0, NAME_LENGTH);
+  const both = draftAndFinal(asked, answer, `${words} · ${answer.seed}`, cacheField);
   const video = await api.post("/videos", both.draft);
   return { id: video.id, kind: "draft", final: both.final };
 }

@@ -49,7 +49,7 @@ function isOfGroups(field, fields) {
 function section(group, members, fields) {
   const names = members.map((field) => field.name);
   const badge = h("span", { class: "badge accent", hidden: true });
-  const hint = h("span", { class: "create-group-hint" }, members.map(fieldTitle).join(", "));
+  const hint = h("span", { class: "create-group-hint" }, members.length > 1 && members.map(fieldTitle).join(", "));
   const body = h("div", { class: "create-group-fields" });
   const element = h(
     "details",

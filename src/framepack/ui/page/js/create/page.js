@@ -41,7 +41,7 @@ export async function show(root) {
     promptCard(parts.prompt, { fields }),
     commonSettings(parts.common, { fields }),
     groups(parts.groups, { found, fields }),
-    planView(parts.plan, { fields }),
+    planView(parts.plan, parts.notes, { fields }),
     actions(parts.actions, { fields, made }),
     incoming(root),
     made.end,
@@ -58,7 +58,7 @@ export async function show(root) {
 function layout() {
   const place = (name, tag = "div") => h(tag, { class: `create-${name}` });
   const parts = Object.fromEntries(
-    ["tools", "pictures", "prompt", "timeline", "jobs", "common", "plan", "actions", "groups"].map((name) => [name, place(name)]),
+    ["tools", "pictures", "prompt", "timeline", "jobs", "common", "notes", "plan", "actions", "groups"].map((name) => [name, place(name)]),
   );
   const page = h(
     "div",
@@ -77,7 +77,7 @@ function layout() {
       h(
         "aside",
         { class: "create-side", "aria-label": t("create.side") },
-        h("div", { class: "create-side-card card" }, h("div", { class: "create-side-scroll" }, parts.tools, parts.common), parts.plan),
+        h("div", { class: "create-side-card card" }, h("div", { class: "create-side-scroll" }, parts.tools, parts.common, parts.notes), parts.plan),
         parts.actions,
       ),
       h("section", { class: "create-more", "aria-label": t("create.more") }, parts.groups),

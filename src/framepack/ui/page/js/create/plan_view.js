@@ -8,17 +8,19 @@ import { plan } from "../lib/plan.js";
 /**
  * Show the plan of the draft.
  *
- * @param {HTMLElement} place
+ * @param {HTMLElement} place of the figures and of what is wrong
+ * @param {HTMLElement} notesPlace of what else the server says
  * @param {{fields: ReturnType<import("./field_set.js").fieldSet>}} given
  * @returns {() => void} ends it
  */
-export function planView(place, { fields }) {
+export function planView(place, notesPlace, { fields }) {
   const figures = h("dl", { class: "create-figures" });
   const basis = h("p", { class: "field-help" });
-  const notes = h("ul", { class: "create-notes" });
+  const notes = h("ul", { class: "create-notes-list", "aria-label": t("create.plan.notes") });
   const error = h("div", { class: "create-plan-error", role: "alert" });
   const summary = h("p", { class: "visually-hidden", role: "status" });
-  replace(place, h("h2", null, t("create.plan")), error, figures, basis, notes, summary);
+  replace(place, h("h2", null, t("create.plan")), error, figures, basis, summary);
+  replace(notesPlace, notes);
   let told = "";
   return plan.subscribe(({ state, answer, error: wrong }) => {
     place.classList.toggle("is-stale", state === "planning" || state === "error");
@@ -49,7 +51,7 @@ function facts(answer) {
   const estimate = answer.estimate ?? {};
   const { width, height } = answer.plan;
   return [
-    fact("length", `${number(trueSeconds(answer), 2)} s`),
+    fact("length", answer.plan.request.one_frame ? t("create.plan.one_picture") : `${number(trueSeconds(answer), 2)} s`),
     fact("frames", number(answer.num_frames)),
     fact("sections", number(answer.num_sections)),
     fact("size", `${width} × ${height}`),

@@ -30,7 +30,10 @@ export function presets(place) {
   const id = uniqueId("preset");
   const select = h("select", { id, class: "create-preset" });
   const remove = toolButton("trash", t("create.preset.delete"), () => forget(select, draw));
+  let drawn = "";
+  const known = () => JSON.stringify([Object.keys(all()), Boolean(prefs.get("last_used", null))]);
   const draw = (chosen = "") => {
+    drawn = known();
     const names = Object.keys(all()).sort((one, other) => one.localeCompare(other));
     replace(
       select,
@@ -45,7 +48,8 @@ export function presets(place) {
     if (select.value) load(select.value);
     remove.disabled = !(select.value in all());
   });
-  select.addEventListener("focus", () => draw(select.value)); // the server's may have come meanwhile
+  // The server's may have come meanwhile.
+  select.addEventListener("focus", () => { if (drawn !== known()) draw(select.value); });
   draw();
   replace(
     place,

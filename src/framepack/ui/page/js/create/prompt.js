@@ -37,9 +37,14 @@ export function promptCard(place, { fields }) {
 /** The styles that the server has, to be ticked. */
 async function showStyles(place, fields) {
   const { data } = await api.get("/styles");
-  const known = data.map((style) => ({ value: style.id, label: style.id }));
+  const known = data.map((style) => ({ value: style.id, hint: describe(style) }));
   const chosen = draft.request.value.styles ?? [];
-  if (known.length || chosen.length) replace(place, fields.make("styles", { choices: known }).element);
+  if (known.length || chosen.length) replace(place, fields.make("styles", { choices: known, brief: true }).element);
+}
+
+/** What a style does: its words, and the values that it sets. */
+function describe({ prompt, values }) {
+  return [prompt, ...Object.entries(values ?? {}).map(([name, value]) => `${name} = ${value}`)].filter(Boolean).join("; ");
 }
 
 /** Have the prompt expanded, and show what came of it beside the original. */

@@ -27,7 +27,7 @@ const KINDS = {
  * @typedef {object} Options
  * @property {any} [value] undefined is the default
  * @property {(value: any) => void} [onChange] undefined stands for "as if nothing was said"
- * @property {{value: string, label?: string}[]} [choices] to choose from, for a text or a list
+ * @property {{value: string, label?: string, hint?: string}[]} [choices] to choose from, for a text or a list
  * @property {[number, number] | false} [slider] part of the range that a slider has, the number
  *   has all of it; false for no slider
  * @property {"picture" | "video" | "picture or video" | "sound" | "safetensors"} [accept] of a file

@@ -43,9 +43,9 @@ function ticked(field, given) {
   const draw = () => {
     const known = given.choices ?? [];
     const strange = chosen.filter((value) => !known.some((each) => each.value === value)).map((value) => ({ value }));
-    const boxes = [...known, ...strange].map(({ value, label }) => h(
+    const boxes = [...known, ...strange].map(({ value, label, hint }) => h(
       "label",
-      { class: "form-tick" },
+      { class: "form-tick", title: hint },
       h("input", { type: "checkbox", checked: chosen.includes(value), onchange: () => toggle(value) }),
       label ?? value,
     ));

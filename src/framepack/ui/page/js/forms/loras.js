@@ -22,24 +22,25 @@ export function loras(field, given) {
   const add = h("select", { id: given.id });
   /** @type {Lora[]} */
   let chosen = [];
-  /** @type {{name: string, id?: string}[]} */
+  /** @type {{id: string, title?: string | null, trigger_words?: string[]}[]} */
   let offered = [];
+  const facts = (lora) => offered.find((each) => each.id === stem(lora.path));
   const change = (next, isRedrawn) => {
     chosen = next;
     if (isRedrawn) draw();
     given.onInput(chosen);
   };
   const draw = () => {
-    replace(rows, chosen.map((lora, index) => row(lora, {
+    replace(rows, chosen.map((lora, index) => row(lora, facts(lora), {
       onWeight: (weight) => change(chosen.map((each, at) => (at === index ? { ...each, weight } : each)), false),
       onRemove: () => {
         change(chosen.filter((_, at) => at !== index), true);
         add.focus();
       },
     })));
-    const free = offered.filter((each) => !chosen.some((lora) => stem(lora.path) === nameOf(each)));
+    const free = offered.filter((each) => !chosen.some((lora) => stem(lora.path) === each.id));
     const first = offered.length ? t("create.loras.add") : t("create.loras.none");
-    replace(add, h("option", { value: "" }, first), free.map((each) => h("option", { value: nameOf(each) }, nameOf(each))));
+    replace(add, h("option", { value: "" }, first), free.map((each) => h("option", { value: each.id }, each.title || each.id)));
     add.disabled = offered.length === 0;
   };
   add.addEventListener("change", () => {
@@ -71,17 +72,15 @@ function read(value) {
   });
 }
 
-function nameOf(offer) {
-  return offer.name ?? offer.id ?? "";
-}
-
 function stem(path) {
   return path.split(/[\\/]/).pop()?.replace(/\.safetensors$/, "") ?? path;
 }
 
-function row(lora, { onWeight, onRemove }) {
+/** One of them: name, weight, and the words that it was trained with. */
+function row(lora, facts, { onWeight, onRemove }) {
   const id = uniqueId("lora");
-  const name = stem(lora.path);
+  const name = facts?.title || stem(lora.path);
+  const words = (facts?.trigger_words ?? []).join(", ");
   const weight = String(lora.weight ?? 1);
   const label = t("create.loras.weight", { name });
   const slider = h("input", { id, type: "range", min: SLIDER[0], max: SLIDER[1], step: STEP, value: weight });
@@ -103,5 +102,6 @@ function row(lora, { onWeight, onRemove }) {
     slider,
     input,
     h("button", { class: "button quiet small icon-only", type: "button", "aria-label": remove, title: remove, onclick: onRemove }, icon("close")),
+    words && h("p", { class: "field-help form-lora-words" }, t("create.loras.words", { words })),
   );
 }
