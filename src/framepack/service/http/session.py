@@ -72,7 +72,8 @@ def begin_session(request: Request, sent: SignIn) -> JSONResponse:
         max_age=int(LASTS_S),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        # Behind a proxy with TLS only the page itself says how it was reached.
+        secure=request.headers.get("origin", "").startswith("https://"),
     )
     return answer
 

@@ -56,6 +56,13 @@ def test_a_key_becomes_a_cookie_that_opens_the_server(client: TestClient) -> Non
     assert client.get("/v1/videos").status_code == 401
 
 
+def test_the_cookie_of_a_page_that_came_by_tls_goes_by_nothing_else(client: TestClient) -> None:
+    plain = sign_in(client)
+    page = {"Origin": BASE.replace("http:", "https:")}
+    tls = client.post("/v1/session", json={"key": KEY}, headers=page).headers["set-cookie"]
+    assert ("Secure" in plain, "Secure" in tls) == (False, True)
+
+
 def test_a_tenant_signs_in_as_itself(service: Service, client: TestClient) -> None:
     key, secret = service.keys.create("tenant")
     sign_in(client, secret)
