@@ -79,7 +79,7 @@ function heading(group, items) {
   };
   const element = h(
     "div",
-    { class: "page-head" },
+    { class: "page-head batch-group-head" },
     h("div", { class: "grow" }, h("a", { class: "batch-back", href: "#/gallery" }, icon("left"), t("shell.nav.gallery")), h("h1", { class: "batch-group-name" }, group), said),
     h("div", { class: "row" }, bar, menuButton(t("batch.menu"), items, "")),
   );

@@ -131,7 +131,9 @@ function cell(video, withLabel) {
   function update(next) {
     made.video = next;
     const isRunning = next.state === "running";
+    element.classList.toggle("is-waiting", next.state === "queued" || next.state === "paused");
     shown.update(next);
+    shown.element.style.aspectRatio = next.size.replace("x", " / ");
     working.update(next);
     if (isRunning) shown.element.append(working.element);
     else working.element.remove();

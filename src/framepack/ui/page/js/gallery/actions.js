@@ -28,6 +28,7 @@ export function actionsOf(video) {
     entry("open", "eye", () => go("video", video.id)),
     entry("reuse", "retry", () => reuse(video.id)),
     canRetry && entry("retry", "play", () => act(video, "retry")),
+    canRetry && !contentOf(video) && video.progress_detail.section > 0 && entry("keep_partial", "save", () => keepPartial(video)),
     entry("remix", "remix", () => remixDialog(video)),
     isVideo && entry("extend", "extend", () => extendDialog(video)),
     isVideo && entry("redo", "edit", () => redoDialog(video)),
@@ -72,6 +73,12 @@ export async function downloadAll(videos) {
   }
   const missing = videos.length - there.length;
   if (missing) notify.info(tn("gallery.without_file", missing));
+}
+
+/** Have a video made of the sections that are there. */
+async function keepPartial(video) {
+  await act(video, "partial");
+  notify.info(t("gallery.partial_asked"));
 }
 
 async function copyLink(video) {

@@ -80,7 +80,7 @@ export function stackCard(stack) {
     h("div", { class: "gallery-caption" }, h("div", { class: "gallery-caption-inner" }, name, h("div", { class: "gallery-meta" }, icon("batch"), count))),
   );
   const update = (next) => {
-    const stills = next.videos.filter(stillOf).slice(0, 4);
+    const stills = spread(next.videos.filter(stillOf), 4);
     pile.dataset.count = String(stills.length);
     const known = [...pile.querySelectorAll("img")].map((image) => image.getAttribute("src")).join();
     if (known !== stills.map(stillOf).join() || !pile.childElementCount) {
@@ -90,4 +90,10 @@ export function stackCard(stack) {
   };
   update(stack);
   return { element, update };
+}
+
+/** Some of them from all over the list. */
+function spread(videos, count) {
+  if (videos.length <= count) return videos;
+  return Array.from({ length: count }, (_, index) => videos[Math.round((index * (videos.length - 1)) / (count - 1))]);
 }

@@ -62,8 +62,9 @@ export function settingsOf(video) {
   ];
 }
 
-/** One line: "1 s · 128 × 128 · seed 5 · 2 steps". */
+/** One line: "1 s · 128 × 128 · seed 5 · 2 steps"; the label of one of a group says what differs. */
 export function factsLine(video) {
+  if (video.label) return [video.label, lengthOf(video), sizeOf(video)].join(" · ");
   const steps = stepsOf(video);
   const parts = [lengthOf(video), sizeOf(video), t("gallery.seed_is", { seed: video.seed })];
   if (steps !== null) parts.push(tn("gallery.num_steps", steps));

@@ -33,7 +33,7 @@ function body(video) {
   const update = (next, words) => {
     shown.update(next);
     prompt.textContent = promptOf(next);
-    facts.textContent = [next.label, factsLine(next)].filter(Boolean).join(" · ");
+    facts.textContent = factsLine(next);
     replace(note, words);
   };
   return { parts: [shown.element, h("div", { class: "queue-words" }, prompt, facts, note)], update };

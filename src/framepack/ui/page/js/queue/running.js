@@ -11,7 +11,7 @@ import { factsLine, nameOf, promptOf, stillOf } from "../gallery/facts.js";
 /** @param {any} video @returns {import("./keyed.js").Row} */
 export function runningCard(video) {
   const view = preview(video);
-  const prompt = h("h3", { class: "queue-now-prompt" });
+  const prompt = h("a", { class: "queue-now-prompt", href: `#/video/${video.id}` });
   const facts = h("p", { class: "muted" });
   const bar = h("progress", { max: 1, value: 0 });
   const percent = h("strong", { class: "queue-percent" });
@@ -25,7 +25,7 @@ export function runningCard(video) {
     h(
       "div",
       { class: "queue-now-words" },
-      prompt,
+      h("h3", null, prompt),
       facts,
       h("div", { class: "queue-now-progress" }, percent, stage, left),
       bar,
@@ -35,7 +35,6 @@ export function runningCard(video) {
         button("pause", "pause", () => act(video, "pause")),
         button("stop", "stop", () => act(video, "cancel")),
         button("save", "stop_keep", () => act(video, "cancel", { keep: true })),
-        h("a", { class: "button quiet", href: `#/video/${video.id}` }, icon("eye"), t("queue.watch")),
       ),
     ),
   );
@@ -43,12 +42,12 @@ export function runningCard(video) {
     const { fraction, seconds_left: seconds } = next.progress_detail;
     view.update(next);
     prompt.textContent = promptOf(next);
-    facts.textContent = [next.label, factsLine(next)].filter(Boolean).join(" · ");
+    facts.textContent = factsLine(next);
     bar.value = fraction;
     bar.setAttribute("aria-label", t("queue.progress_of", { name: nameOf(next) }));
     percent.textContent = t("queue.percent", { percent: Math.round(fraction * 100) });
     stage.textContent = stageWords(next.progress_detail);
-    left.textContent = seconds === null || fraction >= 1 ? "" : t("queue.left", { time: duration(seconds) });
+    left.textContent = seconds === null || next.progress_detail.stage !== "denoise" ? "" : t("queue.left", { time: duration(seconds) });
   };
   update(video);
   return { element, update };
