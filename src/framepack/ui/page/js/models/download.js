@@ -1,7 +1,7 @@
 /** How far the download of a model's weights is, and what can be done about it. */
 
 import { h, icon, replace } from "../lib/dom.js";
-import { bytes, duration, gb, number } from "../lib/format.js";
+import { bytes, duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { announce, report } from "../lib/notify.js";
 import { askAndDownload } from "./consent.js";
@@ -86,7 +86,7 @@ function drawProgress(task, model, watch, { bar, amount, file }) {
   const rate = watch.pace.rate(task);
   const left = watch.pace.left(task);
   amount.textContent = [
-    total ? t("models.amount", { done: gb(done), total: gb(total) }) : `${number(task.progress * 100)} %`,
+    total ? t("models.amount", { done: bytes(done * 1e9), total: bytes(total * 1e9) }) : `${number(task.progress * 100)} %`,
     rate && total ? t("models.rate", { rate: bytes(rate * total * 1e9) }) : null,
     left ? t("models.left", { left: duration(left) }) : null,
   ].filter(Boolean).join(" · ");
