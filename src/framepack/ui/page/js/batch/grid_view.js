@@ -128,7 +128,10 @@ function cell(video, withLabel) {
   const state = h("span", { class: "batch-cell-state" });
   const element = h("a", { class: "batch-cell", href: `#/video/${video.id}` }, shown.element, state, withLabel && h("span", { class: "batch-cell-label" }, video.label || nameOf(video)));
   const made = { id: video.id, video, element, picture: shown.element, update };
+  let drawn = null;
   function update(next) {
+    if (next === drawn) return; // no news of this one
+    drawn = next;
     made.video = next;
     const isRunning = next.state === "running";
     element.classList.toggle("is-waiting", next.state === "queued" || next.state === "paused");

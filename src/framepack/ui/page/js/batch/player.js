@@ -40,12 +40,7 @@ export function together(cells) {
     const all = movies();
     const lead = longest(all);
     if (!lead) return pause();
-    if (all.every((movie) => movie.ended)) all.forEach((movie) => { movie.currentTime = 0; });
-    for (const movie of all) {
-      const isOff = Math.abs(movie.currentTime - lead.currentTime) > DRIFT_S && lead.currentTime < movie.duration;
-      if (isOff) movie.currentTime = lead.currentTime;
-      if (movie.paused && lead.currentTime < movie.duration - DRIFT_S) movie.play().catch(() => undefined); // left meanwhile
-    }
+    keepStep(all, lead);
     told(place, time, lead.currentTime, all);
     frame = requestAnimationFrame(run);
     return undefined;
@@ -75,6 +70,16 @@ export function together(cells) {
   place.addEventListener("input", () => seek(Number(place.value)));
   draw();
   return { element, reset, close: reset };
+}
+
+/** Bring those that are off to where the longest one is; all begin again together. */
+function keepStep(movies, lead) {
+  if (movies.every((movie) => movie.ended)) movies.forEach((movie) => { movie.currentTime = 0; });
+  for (const movie of movies) {
+    const isOff = Math.abs(movie.currentTime - lead.currentTime) > DRIFT_S && lead.currentTime < movie.duration;
+    if (isOff) movie.currentTime = lead.currentTime;
+    if (movie.paused && lead.currentTime < movie.duration - DRIFT_S) movie.play().catch(() => undefined); // left meanwhile
+  }
 }
 
 function longest(movies) {

@@ -59,7 +59,7 @@ export function summary({ word, read }) {
     drawBase(base, said.base);
     count.textContent = tn("batch.count", size, { count: number(size) });
     product.textContent = said.counts.join(" × ");
-    replace(warning, said.error && note("danger", said.error), isEmpty && note("warn", t("batch.no_subject")), isTooMany && note("danger", t("batch.too_many", { most: number(MOST) })), !isTooMany && size > MANY && note("warn", t("batch.many", { count: number(size) })), said.note && note("", said.note));
+    replace(warning, ...warnings(said, size, isEmpty));
     replace(button, icon("queue"), tn("batch.queue", size, { count: number(size) }));
     button.disabled = true;
     time.textContent = combos.length ? t("batch.planning") : "";
@@ -79,20 +79,15 @@ export function summary({ word, read }) {
     finish(outcome, name, combos.length);
   };
   const finish = (outcome, name, asked) => {
-    const { made, failed, stopped } = outcome;
-    if (made.length === asked) {
-      notify.success(tn("batch.all_queued", made.length));
+    const count = outcome.made.length;
+    if (count === asked) {
+      notify.success(tn("batch.all_queued", count));
       go("batch", "grid", name);
       return;
     }
-    time.textContent = tn("batch.some_queued", made.length);
+    time.textContent = tn("batch.some_queued", count);
     announce(time.textContent);
-    replace(
-      result,
-      stopped && note("danger", t("batch.stopped", { message: stopped, count: number(made.length), rest: number(asked - made.length - failed.length) })),
-      failed.length > 0 && failures(failed),
-      made.length > 0 && h("a", { class: "button", href: `#/batch/grid/${encodeURIComponent(name)}` }, t("batch.open_group")),
-    );
+    replace(result, ...shortfall(outcome, name, asked));
     button.disabled = false;
   };
   button.addEventListener("click", () => queue().catch(report));
@@ -102,6 +97,27 @@ export function summary({ word, read }) {
 
 function note(kind, text) {
   return h("p", { class: `note ${kind}` }, text);
+}
+
+/** What is wrong with it, and what should be known. */
+function warnings(said, size, isEmpty) {
+  return [
+    said.error && note("danger", said.error),
+    isEmpty && note("warn", t("batch.no_subject")),
+    size > MOST && note("danger", t("batch.too_many", { most: number(MOST) })),
+    size <= MOST && size > MANY && note("warn", t("batch.many", { count: number(size) })),
+    said.note && note("", said.note),
+  ];
+}
+
+/** Why not all are queued, and the way to those that are. */
+function shortfall({ made, failed, stopped }, name, asked) {
+  const rest = number(asked - made.length - failed.length);
+  return [
+    stopped && note("danger", t("batch.stopped", { message: stopped, count: number(made.length), rest })),
+    failed.length > 0 && failures(failed),
+    made.length > 0 && h("a", { class: "button", href: `#/batch/grid/${encodeURIComponent(name)}` }, t("batch.open_group")),
+  ];
 }
 
 function failures(failed) {

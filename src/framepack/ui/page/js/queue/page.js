@@ -14,6 +14,7 @@ import { endedRow, pausedRow, startWords, waitingRow } from "./rows.js";
 import { runningCard } from "./running.js";
 import { queueStore } from "./store.js";
 
+const PAGE = 30;
 const EMPTY = { running: [], waiting: [], paused: [], ended: [], hasMore: false, isPaused: false };
 
 /** @param {HTMLElement} root */
@@ -24,6 +25,8 @@ export async function show(root) {
   let state = EMPTY;
   let held = null;
   let begins = new Map();
+  let places = new Map();
+  let shown = PAGE;
 
   const move = async (id, place) => {
     const from = state.waiting.findIndex((video) => video.id === id);
@@ -32,16 +35,11 @@ export async function show(root) {
   };
   const queue = {
     move,
-    placeOf: (id) => state.waiting.findIndex((video) => video.id === id),
+    placeOf: (id) => places.get(id) ?? 0,
     count: () => state.waiting.length,
     startOf: (id) => startWords(begins.get(id), state.isPaused),
   };
-  const lists = {
-    running: keyed(page.running.list, (video) => video.id, runningCard),
-    waiting: keyed(page.waiting.list, (video) => video.id, (video) => waitingRow(video, queue)),
-    paused: keyed(page.paused.list, (video) => video.id, pausedRow),
-    ended: keyed(page.ended.list, (video) => video.id, endedRow),
-  };
+  const lists = listsOf(page, queue);
   const redraw = (next) => {
     if (held !== null) {
       held = next;
@@ -49,31 +47,44 @@ export async function show(root) {
     }
     state = next;
     begins = starts(state, measured.seconds);
-    for (const name of Object.keys(lists)) lists[name].show(state[name]);
-    page.tell(state, measured.seconds);
+    places = new Map(state.waiting.map((video, place) => [video.id, place]));
+    for (const name of Object.keys(lists)) lists[name].show(name === "waiting" ? state.waiting.slice(0, shown) : state[name]);
+    page.tell(state, measured.seconds, state.waiting.length > shown);
   };
   const store = queueStore(redraw);
+  const showMore = () => {
+    shown += PAGE;
+    redraw(state);
+  };
   page.onPause((wanted) => store.setPaused(wanted).catch(report));
-  page.onMore(() => store.more().catch(report));
-  draggable(page.waiting.list, {
-    handle: ".queue-handle",
-    onHold(isHeld) {
-      const waited = held;
-      held = isHeld ? state : null;
-      if (!isHeld) redraw(waited);
-    },
-    onDrop: (row, place) => move(row.dataset.id, place),
-  });
-  page.waiting.list.addEventListener("keydown", (event) => onKey(event, move));
+  page.onMore({ waiting: showMore, ended: () => store.more().catch(report) });
+  const hold = (isHeld) => {
+    const waited = held;
+    held = isHeld ? state : null;
+    if (!isHeld) redraw(waited);
+  };
+  orderable(page.waiting.list, hold, move);
   replace(root, page.element);
   await Promise.all([store.reload(), measured.load()]);
   redraw(state);
-  const stopDrop = restoreOnDrop();
-  return () => {
-    store.close();
-    measured.close();
-    stopDrop();
+  const offs = [store.close, measured.close, restoreOnDrop()];
+  return () => offs.forEach((off) => off());
+}
+
+function listsOf(page, queue) {
+  const list = (name, make) => keyed(page[name].list, (video) => video.id, make);
+  return {
+    running: list("running", runningCard),
+    waiting: list("waiting", (video) => waitingRow(video, queue)),
+    paused: list("paused", pausedRow),
+    ended: list("ended", endedRow),
   };
+}
+
+/** Let the waiting ones be moved with the pointer and with keys. */
+function orderable(list, onHold, move) {
+  draggable(list, { handle: ".queue-handle", onHold, onDrop: (row, place) => move(row.dataset.id, place) });
+  list.addEventListener("keydown", (event) => onKey(event, move));
 }
 
 /** Alt and an arrow move the row that has the focus. */
@@ -93,16 +104,20 @@ function part(name, kind = "ul") {
   return { element, title, aside, list };
 }
 
+function moreButton() {
+  return h("button", { class: "button queue-more", type: "button", hidden: true }, t("gallery.more"));
+}
+
 /** The page's parts, and how to bring them up to date. */
 function draw(isOperator) {
   const parts = { running: part("running"), waiting: part("waiting", "ol"), paused: part("paused"), ended: part("ended") };
   const pause = h("button", { class: "button", type: "button", hidden: !isOperator });
   const paused = h("p", { class: "note warn queue-paused-note", role: "status", hidden: true });
-  const more = h("button", { class: "button", type: "button", hidden: true }, t("gallery.more"));
+  const more = { waiting: moreButton(), ended: moreButton() };
   const empty = h("div", { class: "empty", hidden: true }, h("h2", null, t("queue.empty")), h("p", null, t("queue.empty_help")), h("a", { class: "button primary", href: "#/create" }, t("gallery.create")));
-  parts.ended.element.append(more);
+  for (const name of Object.keys(more)) parts[name].element.append(more[name]);
   parts.waiting.element.append(h("p", { class: "field-help queue-keys", id: "queue-keys" }, t("queue.keys")));
-  const tell = (state, seconds) => {
+  const tell = (state, seconds, hasMoreWaiting) => {
     for (const [name, { element, title }] of Object.entries(parts)) {
       element.hidden = state[name].length === 0;
       title.textContent = t(`queue.title.${name}`);
@@ -112,7 +127,8 @@ function draw(isOperator) {
     pause.dataset.wanted = state.isPaused ? "" : "pause";
     paused.hidden = !state.isPaused;
     paused.textContent = state.isPaused ? t(isOperator ? "queue.paused_note" : "queue.paused_by_operator") : "";
-    more.hidden = !state.hasMore;
+    more.waiting.hidden = !hasMoreWaiting;
+    more.ended.hidden = !state.hasMore;
     empty.hidden = Object.keys(parts).some((name) => state[name].length > 0);
   };
   return {
@@ -120,7 +136,7 @@ function draw(isOperator) {
     element: h("div", { class: "queue-page" }, h("div", { class: "page-head" }, h("h1", null, t("queue.heading")), pause), paused, Object.values(parts).map((each) => each.element), empty),
     tell,
     onPause: (run) => pause.addEventListener("click", () => run(Boolean(pause.dataset.wanted))),
-    onMore: (run) => more.addEventListener("click", run),
+    onMore: (run) => Object.keys(more).forEach((name) => more[name].addEventListener("click", run[name])),
   };
 }
 

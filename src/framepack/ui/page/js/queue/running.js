@@ -17,7 +17,6 @@ export function runningCard(video) {
   const percent = h("strong", { class: "queue-percent" });
   const stage = h("span");
   const left = h("span", { class: "muted queue-left" });
-  const button = (sign, word, run, kind = "") => actionButton(sign, word, () => run().catch(report), kind);
   const element = h(
     "li",
     { class: "queue-now card" },
@@ -32,9 +31,9 @@ export function runningCard(video) {
       h(
         "div",
         { class: "row" },
-        button("pause", "pause", () => act(video, "pause")),
-        button("stop", "stop", () => act(video, "cancel")),
-        button("save", "stop_keep", () => act(video, "cancel", { keep: true })),
+        actionButton("pause", "pause", () => act(video, "pause")),
+        actionButton("stop", "stop", () => act(video, "cancel")),
+        actionButton("save", "stop_keep", () => act(video, "cancel", { keep: true })),
       ),
     ),
   );
@@ -53,11 +52,11 @@ export function runningCard(video) {
   return { element, update };
 }
 
-function actionButton(sign, word, run, kind) {
-  const button = h("button", { class: `button ${kind}`, type: "button" }, icon(sign), t(`queue.${word}`));
+function actionButton(sign, word, run) {
+  const button = h("button", { class: "button", type: "button" }, icon(sign), t(`queue.${word}`));
   button.addEventListener("click", async () => {
     button.disabled = true; // it ends within a step
-    await run();
+    await run().catch(report);
     button.disabled = false;
   });
   return button;
