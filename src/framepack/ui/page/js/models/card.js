@@ -7,6 +7,8 @@ import { t } from "../lib/i18n.js";
 import { report } from "../lib/notify.js";
 import { showLicence } from "./consent.js";
 import { downloadPlace } from "./download.js";
+import { shortName } from "./names.js";
+import { verdict } from "./verdict.js";
 
 /**
  * @param {any} model
@@ -21,7 +23,7 @@ export function modelCard(model, watch, { isAdmin, onRecipe, onWorker }) {
   const element = h(
     "article",
     { class: "card stack models-card", "aria-label": model.title },
-    h("div", { class: "stack tight" }, h("div", { class: "row apart" }, h("h2", null, model.title.split(", ")[0]), h("code", null, model.id)), badges, h("p", { class: "muted" }, t(model.licence ? `models.about.${model.variants[0]}` : "models.about.embedded"))),
+    h("div", { class: "stack tight" }, h("div", { class: "row apart" }, h("h2", null, shortName(model)), h("code", null, model.id)), badges, h("p", { class: "muted" }, t(model.licence ? `models.about.${model.variants[0]}` : "models.about.embedded"))),
     facts(model),
     needs,
     h("div", { class: "row models-foot" }, download.element, actions),
@@ -33,10 +35,10 @@ export function modelCard(model, watch, { isAdmin, onRecipe, onWorker }) {
     /** What the doctor says of it. @param {{level: string, text: string, advice: string} | undefined} finding */
     needs(finding) {
       if (!finding || finding.level === "good") return;
-      const { text, canRun } = verdict(model, finding);
+      const { text, advice, canRun } = verdict(model, finding);
       needs.hidden = false;
-      needs.className = `models-needs note ${canRun ? "" : "warn"}`;
-      replace(needs, text, finding.advice && h("span", { class: "models-advice" }, finding.advice));
+      needs.className = `models-needs note ${canRun ? "ok" : "warn"}`;
+      replace(needs, canRun ? t("models.can_run") : text, advice && h("span", { class: "models-advice" }, advice));
       download.setFirst(canRun);
     },
     /** @param {{worker: any, isPresent: boolean}} state */
@@ -53,13 +55,6 @@ export function modelCard(model, watch, { isAdmin, onRecipe, onWorker }) {
       if (focused) actions.querySelector("button")?.focus();
     },
   };
-}
-
-/** What the doctor's sentence says beyond the title and the addresses, which are told elsewhere. */
-function verdict(model, { text }) {
-  const said = text.startsWith(`${model.title}: `) ? text.slice(model.title.length + 2) : text;
-  const short = said.replace(/ (Its weights|They are not): .*$/s, "").replace(/^(no|yes), /, "");
-  return { text: short.charAt(0).toUpperCase() + short.slice(1), canRun: !said.startsWith("no,") };
 }
 
 function stateBadges(isPresent, isLoaded, isLoading) {

@@ -6,22 +6,29 @@ import { gb } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { watchTasks } from "../tools/tasks.js";
 import { downloadOf, downloadPlace } from "./download.js";
+import { shortName } from "./names.js";
+import { verdict } from "./verdict.js";
 
 /**
  * A card that offers the weights, for the top of a page.
  *
- * @returns {Promise<HTMLElement | null>} null where there is nothing to offer: the weights are
- *   there, no accelerator is, or the user may not download
+ * @returns {Promise<HTMLElement | null>} null where there is nothing to offer: some weights are
+ *   there, no accelerator that could run them is, or the user may not download
  */
 export async function weightsOffer() {
   const [session, { data }] = await Promise.all([api.get("/session"), api.get("/models")]);
-  const published = data.filter((model) => model.licence !== null);
+  const published = data.filter((model) => model.licence !== null && !model.recipe);
   if (!session.is_admin || !published.length || published.some((model) => model.weights_present)) return null;
-  const { machine } = await api.get("/system");
+  const { machine, findings } = await api.get("/system");
   if (!machine || !hasAccelerator(machine)) return null;
+  const fitting = published.filter((model) => {
+    const finding = findings.find((each) => each.topic === model.id);
+    return !finding || verdict(model, finding).canRun;
+  });
+  if (!fitting.length) return null;
   const watch = watchTasks((task) => task.tool === "download", "download");
   await watch.load();
-  return offerCard(published, machine, watch);
+  return offerCard(fitting, machine, watch);
 }
 
 /** Whether torch computes on something faster than the CPU. */
@@ -68,7 +75,7 @@ function choice(model, place) {
   return h(
     "div",
     { class: "stack tight models-offer-choice" },
-    h("h3", null, model.title.split(", ")[0]),
+    h("h3", null, shortName(model)),
     h("p", { class: "muted" }, t(`models.about.${model.variants[0]}`)),
     h("p", { class: "muted" }, model.size_gb ? t("models.offer_size", { size: gb(model.size_gb) }) : t("models.offer_size_unknown")),
     place,

@@ -23,7 +23,7 @@ function themeField() {
   const option = (name) => {
     const id = `theme-${name}`;
     const input = h("input", { type: "radio", name: "theme", id, checked: theme.value === name, onchange: () => { theme.value = name; } });
-    return h("label", { class: "settings-radio", for: id }, input, icon(`theme-${name}`), h("span", null, t(`settings.theme.${name}`)));
+    return h("label", { class: "settings-radio", for: id }, input, h("span", null, t(`settings.theme.${name}`)));
   };
   return h("fieldset", { class: "field" }, h("legend", null, t("settings.theme")), h("div", { class: "settings-radios" }, THEMES.map(option)));
 }

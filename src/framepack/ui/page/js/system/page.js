@@ -132,9 +132,9 @@ function facts(pairs) {
 }
 
 function nowFacts({ worker }) {
-  const state = !worker.alive ? "asleep" : worker.busy ? "busy" : "idle";
+  const state = worker.loading ? "loading" : !worker.alive ? "asleep" : worker.busy ? "busy" : "idle";
   return [
-    [t("system.worker"), h("span", { class: `badge ${state === "busy" ? "accent" : state === "idle" ? "ok" : ""}` }, t(`system.worker.${state}`))],
+    [t("system.worker"), h("span", { class: `badge ${state === "busy" ? "accent" : state === "idle" ? "ok" : ""}` }, t(`system.worker.${state}`, { model: worker.loading }))],
     [t("system.loaded"), worker.model],
     [t("system.device"), worker.device],
     [t("system.device_memory"), worker.device_memory_gb === null ? null : gb(worker.device_memory_gb)],
