@@ -30,69 +30,73 @@ const SUBJECTS = ["prompt", "image", "extend", "video"];
  * @returns {{element: HTMLElement, update: () => void, close: () => void}}
  */
 export function summary({ word, read }) {
-  const base = h("div", { class: "batch-base" });
-  const count = h("p", { class: "batch-count", role: "status" });
-  const product = h("p", { class: "muted batch-product" });
-  const time = h("p", { class: "batch-time" });
-  const warning = h("div", { class: "stack tight", "aria-live": "polite" });
-  const group = labelled(t("batch.group"), h("input", { type: "text", maxLength: 200, value: `${word} ${dateTime(Date.now() / 1000)}` }), t("batch.group_help"));
-  const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("batch.queueing") });
-  const button = h("button", { class: "button primary batch-queue", type: "button" });
-  const result = h("div", { class: "stack tight", role: "status" });
-  let current = { combos: [], isReady: false };
-
+  const parts = draw(word);
+  let combos = [];
   const plan = planner((answer, error) => {
-    const seconds = answer && totalSeconds(current.combos, answer);
-    time.textContent = seconds ? t("batch.time", { time: duration(Math.round(seconds)) }) : answer ? t("batch.time_unknown") : "";
-    current.isReady = Boolean(answer);
-    button.disabled = !answer;
-    if (error) warning.append(note("danger", current.combos.length > 1 ? t("batch.first_fails", { label: current.combos[0].label, message: error }) : error));
+    const seconds = answer && totalSeconds(combos, answer);
+    parts.time.textContent = seconds ? t("batch.time", { time: duration(Math.round(seconds)) }) : answer ? t("batch.time_unknown") : "";
+    parts.button.disabled = !answer;
+    if (error) parts.warning.append(note("danger", combos.length > 1 ? t("batch.first_fails", { label: combos[0].label, message: error }) : error));
   });
   const update = () => {
     const said = read();
     const size = said.error ? 0 : countOf(said.axes);
-    const isTooMany = size > MOST;
-    const all = size && !isTooMany ? combine(said.base, said.axes) : [];
+    const all = size <= MOST && size ? combine(said.base, said.axes) : [];
     const isEmpty = all.some(({ request }) => !SUBJECTS.some((name) => request[name]));
-    const combos = isEmpty ? [] : all;
-    current = { combos, isReady: false };
-    drawBase(base, said.base);
-    count.textContent = tn("batch.count", size, { count: number(size) });
-    product.textContent = said.counts.join(" × ");
-    replace(warning, ...warnings(said, size, isEmpty));
-    replace(button, icon("queue"), tn("batch.queue", size, { count: number(size) }));
-    button.disabled = true;
-    time.textContent = combos.length ? t("batch.planning") : "";
+    combos = isEmpty ? [] : all;
+    drawBase(parts.base, said.base);
+    parts.count.textContent = tn("batch.count", size, { count: number(size) });
+    parts.product.textContent = said.counts.join(" × ");
+    replace(parts.warning, ...warnings(said, size, isEmpty));
+    replace(parts.button, icon("queue"), tn("batch.queue", size, { count: number(size) }));
+    parts.button.disabled = true;
+    parts.time.textContent = combos.length ? t("batch.planning") : "";
     plan(combos[0] ? { ...combos[0].request, label: combos[0].label } : null);
   };
-  const queue = async () => {
-    button.disabled = true;
-    bar.hidden = false;
-    replace(result);
-    const name = group.control.value.trim() || word;
-    const { combos } = current;
-    const outcome = await queueAll(combos, { ...draft.options.value, group: name }, (done) => {
-      bar.value = done / combos.length;
-      time.textContent = t("batch.queued_of", { done: number(done), count: number(combos.length) });
-    });
-    bar.hidden = true;
-    finish(outcome, name, combos.length);
+  parts.button.addEventListener("click", () => queue(parts, combos, word).catch(report));
+  return { element: parts.element, update, close: () => plan.cancel() };
+}
+
+/** The panel's parts. */
+function draw(word) {
+  const name = h("input", { type: "text", maxLength: 200, value: `${word} ${dateTime(Date.now() / 1000)}` });
+  const parts = {
+    base: h("div", { class: "batch-base" }),
+    count: h("p", { class: "batch-count", role: "status" }),
+    product: h("p", { class: "muted batch-product" }),
+    time: h("p", { class: "batch-time" }),
+    warning: h("div", { class: "stack tight", "aria-live": "polite" }),
+    bar: h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("batch.queueing") }),
+    button: h("button", { class: "button primary batch-queue", type: "button" }),
+    result: h("div", { class: "stack tight", role: "status" }),
   };
-  const finish = (outcome, name, asked) => {
-    const count = outcome.made.length;
-    if (count === asked) {
-      notify.success(tn("batch.all_queued", count));
-      go("batch", "grid", name);
-      return;
-    }
-    time.textContent = tn("batch.some_queued", count);
-    announce(time.textContent);
-    replace(result, ...shortfall(outcome, name, asked));
-    button.disabled = false;
-  };
-  button.addEventListener("click", () => queue().catch(report));
-  const element = h("aside", { class: "card batch-summary", "aria-label": t("batch.summary") }, base, h("div", null, count, product, time), warning, group.element, bar, button, result);
-  return { element, update, close: () => plan.cancel() };
+  const { base, count, product, time, warning, bar, button, result } = parts;
+  const group = labelled(t("batch.group"), name, t("batch.group_help")).element;
+  const element = h("aside", { class: "card batch-summary", "aria-label": t("batch.summary") }, base, h("div", null, count, product, time), warning, group, bar, button, result);
+  return { ...parts, name, element };
+}
+
+/** Queue all of them; when that is done their page is shown, else what is missing and why. */
+async function queue({ name, bar, button, time, result }, combos, word) {
+  const group = name.value.trim() || word;
+  button.disabled = true;
+  bar.hidden = false;
+  replace(result);
+  const outcome = await queueAll(combos, { ...draft.options.value, group }, (done) => {
+    bar.value = done / combos.length;
+    time.textContent = t("batch.queued_of", { done: number(done), count: number(combos.length) });
+  });
+  bar.hidden = true;
+  const count = outcome.made.length;
+  if (count === combos.length) {
+    notify.success(tn("batch.all_queued", count));
+    go("batch", "grid", group);
+    return;
+  }
+  time.textContent = tn("batch.some_queued", count);
+  announce(time.textContent);
+  replace(result, ...shortfall(outcome, group, combos.length));
+  button.disabled = false;
 }
 
 function note(kind, text) {

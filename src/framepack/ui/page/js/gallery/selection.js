@@ -39,21 +39,8 @@ export function selection(shown, onChange) {
   const draw = () => {
     const videos = [...chosen.values()];
     bar.hidden = videos.length === 0;
-    const two = videos.length === 2 && videos.every((video) => contentOf(video)?.is === "video");
-    const button = (word, run, more = {}) => h("button", { class: "button", type: "button", onclick: run, ...more }, t(`gallery.${word}`));
     const focused = bar.contains(document.activeElement) ? [...bar.querySelectorAll("button")].indexOf(document.activeElement) : -1;
-    replace(
-      bar,
-      h("strong", { role: "status" }, tn("gallery.selected", videos.length)),
-      h(
-        "div",
-        { class: "row" },
-        button("compare", () => go("compare", videos[0].id, videos[1].id), { disabled: !two, title: two ? "" : t("gallery.compare_two") }),
-        button("download", () => downloadAll(videos).catch(report), { disabled: !videos.some(contentOf) }),
-        button("delete", () => remove().catch(report), { class: "button danger" }),
-        button("select_none", clear, { class: "button quiet" }),
-      ),
-    );
+    replace(bar, h("strong", { role: "status" }, tn("gallery.selected", videos.length)), h("div", { class: "row" }, buttons(videos, remove, clear)));
     bar.querySelectorAll("button")[focused]?.focus();
   };
   return {
@@ -69,6 +56,17 @@ export function selection(shown, onChange) {
       if (gone.length) draw();
     },
   };
+}
+
+function buttons(videos, remove, clear) {
+  const two = videos.length === 2 && videos.every((video) => contentOf(video)?.is === "video");
+  const button = (word, run, more = {}) => h("button", { class: "button", type: "button", onclick: run, ...more }, t(`gallery.${word}`));
+  return [
+    button("compare", () => go("compare", videos[0].id, videos[1].id), { disabled: !two, title: two ? "" : t("gallery.compare_two") }),
+    button("download", () => downloadAll(videos).catch(report), { disabled: !videos.some(contentOf) }),
+    button("delete", () => remove().catch(report), { class: "button danger" }),
+    button("select_none", clear, { class: "button quiet" }),
+  ];
 }
 
 function between(videos, from, to) {

@@ -29,10 +29,9 @@ export function queueStore(onChange) {
   const videos = new Map();
   let order = [];
   let isPaused = false;
-  let hasMore = false;
-  let lastEnded = null;
+  const ended = endedPages(videos);
 
-  const tell = () => onChange(arranged([...videos.values()], order, { isPaused, hasMore }));
+  const tell = () => onChange(arranged([...videos.values()], order, { isPaused, hasMore: ended.hasMore }));
   const take = (queue) => {
     order = queue.waiting;
     isPaused = queue.paused;
@@ -47,16 +46,10 @@ export function queueStore(onChange) {
       report(error);
     }
   }, 60);
-  const readEnded = async (after) => {
-    const page = await api.get("/videos", { state: ENDED_BADLY, limit: PAGE, after });
-    for (const video of page.data) videos.set(video.id, video);
-    hasMore = page.has_more;
-    lastEnded = page.last_id;
-  };
   const reload = async () => {
     const [queue, open] = await Promise.all([api.get("/queue"), allOpen()]);
     videos.clear();
-    await readEnded(null);
+    await ended.first();
     for (const video of open) videos.set(video.id, video);
     order = queue.waiting;
     isPaused = queue.paused;
@@ -74,7 +67,7 @@ export function queueStore(onChange) {
   return {
     reload,
     async more() {
-      await readEnded(lastEnded);
+      await ended.next();
       tell();
     },
     /** Show an order before the server has said it. @param {string[]} ids */
@@ -88,6 +81,19 @@ export function queueStore(onChange) {
       offs.forEach((off) => off());
     },
   };
+}
+
+/** Failed and cancelled videos, read into a map page by page. */
+function endedPages(videos) {
+  let last = null;
+  const pages = { hasMore: false, first: () => read(null), next: () => read(last) };
+  async function read(after) {
+    const page = await api.get("/videos", { state: ENDED_BADLY, limit: PAGE, after });
+    for (const video of page.data) videos.set(video.id, video);
+    pages.hasMore = page.has_more;
+    last = page.last_id;
+  }
+  return pages;
 }
 
 async function allOpen() {
