@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -198,11 +199,21 @@ class Live:
             NoSuchJob: there is no such section, or nothing of it to show.
         """
         folder = self._data.job(job.id)
-        shown = await run_in_threadpool(section_frame, job, folder, section)
-        path = folder.live / shown.file_name
-        if not path.is_file():
-            await self._made(job, (job.id, path.name), lambda: write_section_picture(folder, shown))
-        return path
+        before = None
+        while True:
+            shown = await run_in_threadpool(section_frame, job, folder, section)
+            path = folder.live / shown.file_name
+            make = partial(write_section_picture, folder, shown)
+            try:
+                if not path.is_file():
+                    await self._made(job, (job.id, path.name), make)
+            except NoSuchJob:
+                # A run that went on meanwhile has another frame in its place.
+                if shown == before:
+                    raise
+                before = shown
+            else:
+                return path
 
     async def _file(self, job: Job, edition: Edition, name: str, piece: Piece) -> Path:
         """A file of the live folder; all that belongs to the same piece is made with it."""

@@ -14,6 +14,7 @@ import { fullText, outside, readCues, settle } from "./cues.js";
  * @property {import("./cues.js").Held | null} image
  * @property {import("./cues.js").Held | null} seed
  * @property {string} text everything that steers it
+ * @property {boolean} isTrimmed nothing of it is in the video until the next one is rendered
  * @property {string | null} anchor "image" or "end_image": a picture of the video stands here
  *
  * @typedef {object} Model
@@ -64,12 +65,19 @@ export function makeModel(plan, request) {
       image: own_("image"),
       seed: own_("seed"),
       text: own < 0 ? "" : fullText(prompt, own_("prompt")?.value, mode),
+      isTrimmed: section.render_index === 0 && isTrimmed(plan),
       anchor: anchor(plan, index, sections.length),
     };
   });
   const numOutside = Object.values(cues).flatMap((list) => outside(list, grid)).length;
   const duration = cells.at(-1).end;
   return { cells, isInverted: plan.variant === "bi-directional", duration, prompt, mode, grid, cues, numOutside };
+}
+
+/** Whether the video ends before the frames that its first-rendered section decodes to by itself. */
+function isTrimmed(plan) {
+  const decoded = 4 * plan.latent_window_size - 3;
+  return plan.variant === "bi-directional" && plan.num_kept_frames <= plan.num_generated_frames - decoded;
 }
 
 /** Which of the video's own pictures a section begins or ends with. */

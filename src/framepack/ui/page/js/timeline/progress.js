@@ -16,6 +16,7 @@ import { signal } from "../lib/state.js";
  * @property {number | null} current section at work
  * @property {string} stage "", load, encode, denoise, decode or write
  * @property {number} preview grows with each new preview
+ * @property {number | null} previewed section that the newest preview is of
  * @property {number} numDone sections rendered: grows when there is more to play
  * @property {number[]} stepSeconds of the newest steps
  * @property {any} last the newest event of the job itself: Queued, Paused, Failed …
@@ -23,7 +24,7 @@ import { signal } from "../lib/state.js";
 
 /** @returns {Progress} */
 export function nothingYet() {
-  return { plan: null, sections: {}, current: null, stage: "", preview: 0, numDone: 0, stepSeconds: [], last: null };
+  return { plan: null, sections: {}, current: null, stage: "", preview: 0, previewed: null, numDone: 0, stepSeconds: [], last: null };
 }
 
 const REMEMBERED_STEPS = 12;
@@ -46,6 +47,7 @@ export function after(before, kind, data) {
       current: data.section,
       sections: { ...before.sections, [data.section]: own },
       preview: before.preview + (data.preview ? 1 : 0),
+      previewed: data.preview ? data.section : before.previewed,
       stepSeconds: [...before.stepSeconds.slice(1 - REMEMBERED_STEPS), data.seconds],
     };
   }

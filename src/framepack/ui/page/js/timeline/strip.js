@@ -69,7 +69,12 @@ export class Strip {
         this.move(index);
         this.handlers.onOpen(index);
       };
-      return h("div", { class: "timeline-cell", role: "option", dataset: { index }, onclick: open });
+      // Screen readers put the focus on cells by themselves.
+      const stand = () => {
+        this.current = index;
+        this.mark();
+      };
+      return h("div", { class: "timeline-cell", role: "option", dataset: { index }, onclick: open, onfocus: stand });
     });
     replace(this.list, this.cells);
   }
@@ -92,9 +97,10 @@ export class Strip {
   /** What a cell shows: its frames where there are any, else the picture it is made from. */
   pictureOf(cell, state, progressing) {
     if (progressing && (state.state === "done" || state.state === "finished")) {
+      if (cell.isTrimmed && state.version === 1 && state.state === "done") return null;
       return { src: address(`/videos/${progressing.id}/sections/${cell.index}/picture`, { v: state.version }), kind: "rendered" };
     }
-    if (progressing && state.state === "rendering" && progressing.progress.preview > 0) {
+    if (progressing && state.state === "rendering" && progressing.progress.previewed === cell.index) {
       return { src: address(`/videos/${progressing.id}/preview`, { v: progressing.progress.preview }), kind: "preview" };
     }
     const upload = (value) => this.handlers.pictureOf(value, cell);

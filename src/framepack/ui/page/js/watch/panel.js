@@ -105,7 +105,7 @@ function previewOf(id) {
   const element = h("figure", { class: "watch-now", hidden: true }, picture, words);
   let shown = 0;
   const update = (video, progress, player) => {
-    const isShown = video.state === "running" && progress.preview > 0 && player.hasFrames && progress.current !== null;
+    const isShown = video.state === "running" && player.hasFrames && progress.current !== null && progress.previewed === progress.current;
     element.hidden = !isShown;
     if (!isShown) return;
     if (shown !== progress.preview) picture.src = address(`/videos/${id}/preview`, { v: progress.preview });
