@@ -25,7 +25,7 @@ const SUBJECTS = ["prompt", "image", "extend", "video"];
  *
  * @param {object} options
  * @param {string} options.word of the group's name: "Batch", "Grid"
- * @param {() => {base: any, axes: import("./combos.js").Axis[], counts: string[], error: string, note?: string}} options.read
+ * @param {() => {base: any, axes: import("./combos.js").Axis[], counts: string[], error: string, note?: string, isEmpty?: boolean}} options.read
  *   what the form says now
  * @returns {{element: HTMLElement, update: () => void, close: () => void}}
  */
@@ -106,7 +106,7 @@ function note(kind, text) {
 /** What is wrong with it, and what should be known. */
 function warnings(said, size, isEmpty) {
   return [
-    said.error && note("danger", said.error),
+    said.error && note(said.isEmpty ? "" : "danger", said.error), // nothing was entered yet
     isEmpty && note("warn", t("batch.no_subject")),
     size > MOST && note("danger", t("batch.too_many", { most: number(MOST) })),
     size <= MOST && size > MANY && note("warn", t("batch.many", { count: number(size) })),

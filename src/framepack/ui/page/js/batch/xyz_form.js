@@ -54,7 +54,7 @@ function read(state, facts, editors) {
   }
   if (twice) error = t("batch.same_axis");
   else if (!error && !axes.length) error = t("batch.no_values");
-  return { base, axes, counts, error, note: isSeedFree ? t("batch.one_seed", { seed: state.seed }) : "" };
+  return { base, axes, counts, error, isEmpty: !axes.length && !twice, note: isSeedFree ? t("batch.one_seed", { seed: state.seed }) : "" };
 }
 
 /** A prompt axis gives the prompts in which a replacement finds its word. */
