@@ -207,6 +207,7 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
         indices_latents_history_4x: Tensor | None = None,
         attention_kwargs: dict[str, Any] | None = None,
         return_dict: bool = True,
+        *,
         step_cache: StepCaching | None = None,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Predict the flow (noise minus clean latents) of one section.
