@@ -208,4 +208,6 @@ def test_the_page_has_no_grave_fault_and_fits(
     plays(page, "content")
     widths = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
     assert widths[0] <= widths[1]
+    player = page.locator(".watch-player").bounding_box()
+    assert page.locator("video").bounding_box() == player  # the whole picture, not a part of it
     axe(page)
