@@ -111,7 +111,7 @@ def test_submit_waits_for_the_video_and_writes_it(tmp_path: Path) -> None:
 
 
 def test_a_stopped_server_goes_on_where_it_was_and_a_follower_waits(tmp_path: Path) -> None:
-    arguments = ["--duration", "3", "--latent-window-size", "3", "--variant", "bi-directional"]
+    arguments = ["--duration", "9", "--latent-window-size", "3", "--variant", "bi-directional"]
     with _serving(tmp_path) as (process, url):
         port = url.rpartition(":")[2]
         asked = _framepack("submit", *arguments, *SMALL, "--url", url, cwd=tmp_path)
@@ -137,7 +137,7 @@ def test_a_stopped_server_goes_on_where_it_was_and_a_follower_waits(tmp_path: Pa
     sections = [event["section"] for event in events if event["event"] == "SectionDone"]
     assert sorted(sections) == list(range(len(sections))), "none is made twice, none is missing"
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    assert probe(tmp_path / "out.mp4").num_frames == 90
+    assert probe(tmp_path / "out.mp4").num_frames == 270
 
 
 def test_a_second_signal_stops_at_once_and_loses_nothing(tmp_path: Path) -> None:
