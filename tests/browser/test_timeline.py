@@ -189,7 +189,8 @@ def test_entries_outside_of_a_shortened_video_can_be_taken_away(
     page = editing()
     page.evaluate(
         """async () => {
-          const { draft } = await import("/studio/js/lib/draft.js");
+          const main = document.querySelector("script[type=module]").src;
+          const { draft } = await import(main.replace("main.js", "lib/draft.js"));
           draft.set("section_prompts", [{ section: 9, prompt: "never" }]);
         }"""
     )
@@ -225,7 +226,8 @@ def test_the_strip_and_the_server_agree_on_what_holds(
     answer = studio.api.post("/v1/videos/plan", json=request).json()
     cells = page.evaluate(
         """async ({ plan, request }) => {
-          const { makeModel } = await import("/studio/js/timeline/model.js");
+          const main = document.querySelector("script[type=module]").src;
+          const { makeModel } = await import(main.replace("main.js", "timeline/model.js"));
           const { cells } = makeModel(plan, request);
           return cells.map((cell) => [cell.text, cell.seed?.value ?? null]);
         }""",

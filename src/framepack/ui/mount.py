@@ -4,32 +4,21 @@ The page is files: HTML, style sheets, JavaScript modules and catalogues of word
 same routes as any other client, so nothing of it runs in this process.
 """
 
-import hashlib
-import mimetypes
 from functools import cache
-from pathlib import Path, PurePosixPath
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
+from framepack.ui.files import PAGE, PageFile, read_page
+
 __all__ = ["PAGE", "mount"]
 
-PAGE = Path(__file__).parent / "page"
-"""Folder with the page."""
-
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".webmanifest": "application/manifest+json",
-}
 # Nothing but the page's own files runs or is fetched; pictures may be drawn from memory.
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
+_FOR_GOOD = "public, max-age=31536000, immutable"
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,42 +31,34 @@ def mount(app: FastAPI) -> None:
 @router.get("/")
 def show_page(request: Request) -> Response:
     """Answer with the page."""
-    return _file(request, "index.html")
+    return _answer(request, _page().get("index.html"))
 
 
 @router.get("/favicon.ico")
 def show_icon(request: Request) -> Response:
     """Answer with the icon, where browsers look for it by themselves."""
-    return _file(request, "icon.svg")
+    return _answer(request, _page().get("icon.svg"))
 
 
 @router.get("/studio/{path:path}")
 def show_part(request: Request, path: str) -> Response:
-    """Answer with one of the page's files."""
-    return _file(request, path)
+    """Answer with one of the page's files, which are named with the edition they belong to."""
+    edition, _, name = path.partition("/")
+    page = _page()
+    if edition != page["index.html"].edition:  # a page that is open since before an update
+        return _answer(request, page.get(path) or page.get(name))
+    return _answer(request, page.get(name), keep=_FOR_GOOD)
 
 
-def _file(request: Request, path: str) -> Response:
-    """A file of the page, which browsers keep as long as it is the same."""
-    found = _files().get(path)
-    if found is None:
+def _answer(request: Request, file: PageFile | None, *, keep: str = "no-cache") -> Response:
+    if file is None:
         return Response("there is no such part of the page\n", 404, media_type="text/plain")
-    content, kind, tag = found
-    headers = {"Cache-Control": "no-cache", "ETag": tag, "Content-Security-Policy": _POLICY}
-    if request.headers.get("if-none-match") == tag:
+    headers = {"Cache-Control": keep, "ETag": file.tag, "Content-Security-Policy": _POLICY}
+    if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type=kind, headers=headers)
+    return Response(file.content, media_type=file.kind, headers=headers)
 
 
 @cache
-def _files() -> dict[str, tuple[bytes, str, str]]:
-    """Every file by its address: content, type, and a tag that changes with the content."""
-    found = {}
-    for path in sorted(PAGE.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            name = str(PurePosixPath(path.relative_to(PAGE)))
-            kind = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0]
-            tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-            found[name] = (content, kind or "application/octet-stream", tag)
-    return found
+def _page() -> dict[str, PageFile]:
+    return read_page(PAGE)

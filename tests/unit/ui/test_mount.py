@@ -27,7 +27,7 @@ def test_the_page_is_at_the_root(client: TestClient) -> None:
 
 def test_everything_the_page_names_is_there(client: TestClient) -> None:
     named = re.findall(r'(?:src|href)="(/studio/[^"]+)"', client.get("/").text)
-    assert len(named) > 3
+    assert len(named) > 30  # with the modules that it begins with
     assert {name: client.get(name).status_code for name in named} == dict.fromkeys(named, 200)
 
 
@@ -55,6 +55,46 @@ def test_a_file_that_did_not_change_is_not_sent_again(client: TestClient) -> Non
     first = client.get("/studio/js/main.js")
     again = client.get("/studio/js/main.js", headers={"If-None-Match": first.headers["etag"]})
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+def test_what_is_named_with_its_edition_is_kept_for_good(client: TestClient) -> None:
+    (script,) = re.findall(r'src="(/studio/[^"]+/js/main.js)"', client.get("/").text)
+    assert "immutable" in client.get(script).headers["cache-control"]
+    assert client.get("/").headers["cache-control"] == "no-cache"
+
+
+def test_a_page_of_an_older_edition_still_finds_its_parts(client: TestClient) -> None:
+    answer = client.get("/studio/0123456789abcdef/js/lib/dom.js")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_all_sheets_go_out_as_one_and_the_common_ones_first(client: TestClient) -> None:
+    style = client.get("/studio/style.css").text
+    sheets = sorted(PAGE.glob("css/*.css"))
+    assert len(sheets) > 10
+    assert all(sheet.read_text() in style for sheet in sheets)
+    assert style.startswith((PAGE / "css/base.css").read_text())
+
+
+def test_the_words_of_a_language_go_out_as_one(client: TestClient) -> None:
+    words = client.get("/studio/words/de.json").json()
+    assert words["shell.nav.create"] == "Erstellen"
+    assert words["queue.heading"]
+
+
+def test_the_first_page_needs_no_module_that_is_not_named(client: TestClient) -> None:
+    named = set(re.findall(r'modulepreload" href="/studio/\w+/([^"]+)"', client.get("/").text))
+    assert {"js/main.js", "js/create/page.js", "js/lib/dom.js"} <= named
+    page = (PAGE / "js/create/page.js").read_text()
+    later = re.findall(r"""import\(["']\./([^"']+)""", page)
+    assert later
+    assert {f"js/create/{name}" for name in later} <= named
+    for name in named:
+        text = (PAGE / name).read_text()
+        for other in re.findall(r"""^(?:import|export)[^;]*?from\s+["'](\.[^"']+)""", text, re.M):
+            path = ((PAGE / name).parent / other).resolve().relative_to(PAGE.resolve())
+            assert path.as_posix() in named, f"{name} imports {path}"
 
 
 def test_scripts_of_others_are_forbidden(client: TestClient) -> None:

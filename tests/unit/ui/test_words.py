@@ -149,9 +149,3 @@ def test_scripts_say_nothing_in_a_language_of_their_own() -> None:
     label = r"""["']?(?:aria-label|title|placeholder)["']?\s*:\s*["'][^"']*[A-Za-z]{3}[^"']*["']"""
     found = {name: re.findall(label, text) for name, text in SOURCES.items()}
     assert {name: labels for name, labels in found.items() if labels} == {}
-
-
-def test_the_page_reads_every_catalogue() -> None:
-    listed = re.search(r"AREAS =\s*\"([a-z ]+)\"", SOURCES["lib/i18n.js"])
-    assert listed is not None
-    assert set(AREAS) <= set(listed[1].split())

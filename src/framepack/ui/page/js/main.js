@@ -6,12 +6,13 @@ import { loadWords } from "./lib/i18n.js";
 import { live } from "./lib/live.js";
 import { loadPrefs } from "./lib/prefs.js";
 import { applyTheme } from "./lib/theme.js";
-import { place, start } from "./router.js";
+import { place, prepare, start } from "./router.js";
 import { showFrame } from "./shell/frame.js";
 import { signIn } from "./shell/sign_in.js";
 
 async function main() {
   applyTheme();
+  prepare();
   await loadWords();
   const root = document.getElementById("main");
   const session = await signedIn(root);

@@ -27,6 +27,11 @@ export function place() {
   return { area: area in PAGES ? area : "create", params };
 }
 
+/** Fetch the module of the page that will be shown first, while other things are asked for. */
+export function prepare() {
+  PAGES[place().area]().catch(() => {}); // whoever shows it says why it failed
+}
+
 /** Go to an address. @param {string} area @param {...string} params */
 export function go(area, ...params) {
   location.hash = `#/${[area, ...params].map(encodeURIComponent).join("/")}`;

@@ -3,8 +3,12 @@
 import { draft } from "../lib/draft.js";
 import { h, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { report } from "../lib/notify.js";
 import { plan, watchDraft } from "../lib/plan.js";
 import { schema } from "../lib/schema.js";
+
+const NO_OFFER = "framepack.no-offer";
+const OFFER_AFTER_MS = 2000; // the doctor that is asked takes the processor for some seconds
 
 /**
  * Draw the page: at once what needs no answer of the server, then what fills it.
@@ -23,19 +27,33 @@ export async function show(root) {
   ]);
   const offs = [fill(root, parts, found), timeline(parts.timeline, { plan, draft })];
   parts.page.classList.remove("is-loading");
-  return () => offs.forEach((end) => end());
+  const timer = window.setTimeout(() => offerWeights(parts.offer).catch(report), OFFER_AFTER_MS);
+  return () => {
+    clearTimeout(timer);
+    offs.forEach((end) => end());
+  };
+}
+
+/** Where a machine could run the published weights and lacks them, offer them before all else. */
+async function offerWeights(place) {
+  if (sessionStorage.getItem(NO_OFFER)) return;
+  const { weightsOffer } = await import("../models/offer.js");
+  const card = await weightsOffer();
+  if (card) replace(place, card);
+  else sessionStorage.setItem(NO_OFFER, "1");
 }
 
 /** The page's places. */
 function layout() {
   const place = (name) => h("div", { class: `create-${name}` });
   const parts = Object.fromEntries(
-    ["tools", "pictures", "prompt", "timeline", "jobs", "common", "notes", "plan", "actions", "groups"].map((name) => [name, place(name)]),
+    ["offer", "tools", "pictures", "prompt", "timeline", "jobs", "common", "notes", "plan", "actions", "groups"].map((name) => [name, place(name)]),
   );
   const page = h(
     "div",
     { class: "create-page is-loading" },
     h("h1", { class: "visually-hidden" }, t("create.title")),
+    parts.offer,
     h(
       "div",
       { class: "create-grid" },

@@ -1,6 +1,7 @@
 /** Build and change elements without strings of HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
+const ICONS = new URL("../../icons.svg", import.meta.url).pathname;
 
 /**
  * Build an element.
@@ -84,7 +85,7 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `/studio/icons.svg#${name}`);
+  use.setAttribute("href", `${ICONS}#${name}`);
   svg.append(use);
   return svg;
 }

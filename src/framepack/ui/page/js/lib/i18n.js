@@ -1,8 +1,5 @@
 /** The page's words, from plain catalogues: locales/<language>/<area>.json. */
 
-const AREAS =
-  "shell create timeline watch compare queue gallery batch models settings tools system fields".split(" ");
-
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 
 /** @type {Record<string, string>} */
@@ -22,13 +19,16 @@ function chosen() {
 export async function loadWords() {
   language = chosen();
   const wanted = language === "en" ? ["en"] : ["en", language];
-  const read = async (name, area) => {
-    const answer = await fetch(`/studio/locales/${name}/${area}.json`);
-    return answer.ok ? answer.json() : {};
-  };
-  const found = await Promise.all(wanted.flatMap((name) => AREAS.map((area) => read(name, area))));
+  const found = await Promise.all(wanted.map(read));
   words = Object.assign({}, ...found);
   document.documentElement.lang = language;
+}
+
+/** All words of a language, which the server makes one file of. @param {string} name */
+async function read(name) {
+  const answer = await fetch(new URL(`../../words/${name}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`the catalogue ${name} is not there (${answer.status})`);
+  return answer.json();
 }
 
 /** Show the page in another language. @param {string} name */

@@ -36,7 +36,6 @@ export function showFrame(session, area) {
   });
   replace(
     document.getElementById("header"),
-    h("a", { class: "shell-brand", href: "#/create" }, h("img", { src: "/studio/icon.svg", alt: "" }), "FramePack Studio"),
     serverStatus(links.get("queue")),
     themeButton(),
     languageSelect(),
