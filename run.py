@@ -200,8 +200,9 @@ def run_tests(arguments: Sequence[str]) -> int:
     if set(arguments) - {"--full"}:
         checks = []
     else:
-        # A process for each core, each of one thread, is twice as fast as one of several threads.
-        tests += ["-n", str(min(MOST_WORKERS, os.cpu_count() or 1))]
+        # Processes of one thread each, and one more than cores: tests of servers and of browsers
+        # wait for their own processes half of the time.
+        tests += ["-n", str(min(MOST_WORKERS, (os.cpu_count() or 1) + 1))]
         environment.setdefault("OMP_NUM_THREADS", "1")
     failed = 0
     for check in [*checks, tests]:
