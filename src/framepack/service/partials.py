@@ -4,6 +4,7 @@ A file in the job's folder says that it is wanted, so it is made even if the ser
 job has stopped, or while it is made. Neither the worker nor its queue is waited for.
 """
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -15,9 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+
 from framepack.service.database import Database
 from framepack.service.files import DataFolder, JobFolder
 from framepack.service.leases import Leases
+from framepack.service.processes import environment, how_it_ended
 from framepack.service.records import Job, NoSuchJob, State, StoreFull, WrongState
 from framepack.service.run_reading import read_run
 from framepack.service.store import JobStore
@@ -52,7 +56,7 @@ class Partials:
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="partial")
         self._closing = threading.Event()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Go on with what was wanted when the last server ended."""
@@ -86,32 +90,39 @@ class Partials:
         """Hear that something happened to a job; from any thread, and cheap."""
         if job_id in self._wanted:
             with suppress(NoSuchJob, WrongState):
-                if self._store.get(job_id).state != "running":
+                if self._store.get(job_id).state not in ("queued", "running"):
                     self._begin(job_id)
 
-    def make(self, job_id: str) -> Job:
-        """Make the video of a job that has stopped, and wait for it.
+    async def make(self, job_id: str) -> Job:
+        """Make the video of a job that has stopped; those who wait for it hold no thread.
 
         Raises:
             NoSuchJob: there is no such job.
             WrongState: it has not stopped, is completed, or has no frames yet.
             StoreFull: the disk refused.
         """
-        job = self._store.get(job_id)
-        if job.state not in _STOPPED:
-            hint = "its whole video is there" if job.state == "completed" else "cancel or pause it"
-            raise WrongState(f"{job_id} is {job.state}; {hint}")
-        self.want(job_id)
-        job = self._begin(job_id).result()
+        under_way = asyncio.wrap_future(await run_in_threadpool(self._asked, job_id))
+        await asyncio.wait({under_way})  # unlike await, leaves it alone if nobody listens any more
+        if under_way.cancelled():
+            raise _stopping()
+        job = under_way.result()
         if not job.output.get("partial"):
             reason = job.output.get("partial_error") or "no frame of it is final yet"
             raise WrongState(f"{job_id} has nothing to keep: {reason}")
         return job
 
+    def _asked(self, job_id: str) -> "Future[Job]":
+        job = self._store.get(job_id)
+        if job.state not in _STOPPED:
+            hint = "its whole video is there" if job.state == "completed" else "cancel or pause it"
+            raise WrongState(f"{job_id} is {job.state}; {hint}")
+        self.want(job_id)
+        return self._begin(job_id)
+
     def _begin(self, job_id: str) -> "Future[Job]":
         with self._lock:
             if self._closing.is_set():
-                raise WrongState("the server is stopping; ask again when it is back")
+                raise _stopping()
             if job_id not in self._under_way:
                 self._under_way[job_id] = self._thread.submit(self._work, job_id)
             return self._under_way[job_id]
@@ -128,6 +139,11 @@ class Partials:
         except NoSuchJob:  # somebody deleted it meanwhile
             self._wanted.discard(job_id)
             raise
+        except Exception as error:
+            # Nobody may be waiting for it. It stays wanted, and the next server tries again.
+            if not self._closing.is_set():
+                logger.error("%s: what it has was not kept", job_id, exc_info=error)
+            raise
         finally:
             with self._lock:
                 del self._under_way[job_id]
@@ -140,7 +156,8 @@ class Partials:
         if run is None or run.num_done == 0 or not has_video:
             return {"partial_frames": 0}
         name = f"partial.{'png' if run.one_frame else options.get('container', 'mp4')}"
-        folder.output.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # of a job that was deleted a moment ago
+            folder.output.mkdir(exist_ok=True)
         for _ in range(_TRIES):
             said = self._ask(folder.run, folder.output / name)
             if not said.get("busy"):
@@ -162,17 +179,26 @@ class Partials:
         command = [sys.executable, "-P", "-m", "framepack.service.partial", str(run), str(output)]
         with self._lock:
             if self._closing.is_set():
-                raise WrongState("the server is stopping; ask again when it is back")
+                raise _stopping()
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                env=environment(),
+                start_new_session=sys.platform != "win32",  # Ctrl-C is meant for the server alone
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         said, _ = self._process.communicate()
         with self._lock:
             code, self._process = self._process.returncode, None
         if self._closing.is_set():
-            raise WrongState("the server is stopping; ask again when it is back")
+            raise _stopping()
         try:
             found: dict[str, Any] = json.loads(said)
         except ValueError:
-            return {"error": f"its process ended with {code}"}
+            return {"error": f"its process ended {how_it_ended(code)}"}
         return found
+
+
+def _stopping() -> WrongState:
+    return WrongState("the server is stopping; ask again when it is back")

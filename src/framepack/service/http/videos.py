@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from framepack.domain.errors import InvalidRequest
 from framepack.service.http import examples
@@ -240,9 +241,11 @@ def cancel_video(
 
 
 @router.post("/{video_id}/partial", responses=_VIDEO)
-def keep_partial(request: Request, who: Who, video_id: str) -> JSONResponse:
+async def keep_partial(request: Request, who: Who, video_id: str) -> JSONResponse:
     """Make a video of the frames of one that was paused, cancelled or failed, and wait for it."""
-    return _asked_of(request, who, video_id, _service(request).partials.make)
+    service = _service(request)
+    await run_in_threadpool(service.store.get, video_id, owner=who.sees)
+    return await run_in_threadpool(_answer, await service.partials.make(video_id))
 
 
 @router.post("/{video_id}/pause", responses=_VIDEO)
