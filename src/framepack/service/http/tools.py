@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from framepack.domain.errors import InvalidRequest
 from framepack.service.http import examples
 from framepack.service.http.body import Body, NeededBody
+from framepack.service.http.checking import checked
 from framepack.service.http.content import PartialFile
 from framepack.service.http.errors import COMMON, RESPONSES
 from framepack.service.http.guard import Caller, caller
@@ -131,7 +131,7 @@ async def use_tool(request: Request, who: Who, tool_id: str, body: NeededBody) -
             }
             return service.tools.submit(tool.id, values, files, owner=who.owner)
 
-    return JSONResponse(task_values(await run_in_threadpool(work)))
+    return JSONResponse(task_values(await checked(request, work)))
 
 
 @router.get("/tasks", responses=examples.answer(TaskList, "Tasks.", examples.TASKS))

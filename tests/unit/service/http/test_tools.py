@@ -223,6 +223,20 @@ def test_tasks_are_listed_deleted_and_forgotten(
     assert not service.data.task(tasks[0]["id"]).path.exists()
 
 
+def test_files_are_checked_in_the_threads_of_checks(
+    client: TestClient, service: Service, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, seen = service.tools.submit, list[int]()
+
+    def watched(*given: Any, **options: Any) -> Any:
+        seen.append(client.app.state.checking.borrowed_tokens)  # type: ignore[attr-defined]
+        return submit(*given, **options)
+
+    monkeypatch.setattr(service.tools, "submit", watched)
+    use(client, "drift", video=uploaded(client, video))
+    assert seen == [1]
+
+
 def test_nobody_else_sees_a_task(tmp_path: Path, video: Path) -> None:
     service = new_service(tmp_path)
     mine, theirs = (
