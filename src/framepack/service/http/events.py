@@ -147,7 +147,8 @@ class _View:
             return self._if_new("queue", queue_values(self._service, self._who))
         if name == "worker":
             executor = self._service.executor
-            return self._if_new("worker", worker_values(executor.facts() if executor else {}))
+            facts = executor.facts() if executor else {}
+            return self._if_new("worker", worker_values(facts, is_admin=self._who.is_admin))
         try:
             if name.startswith("task_"):
                 task = self._service.tools.store.get(name, owner=self._who.sees)

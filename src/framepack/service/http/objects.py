@@ -155,7 +155,9 @@ class WorkerObject(BaseModel):
     host_memory_gb: float | None
     model: str | None = Field(description="Whose networks it keeps.")
     loading: str | None = Field(description="Whose networks are being read.")
-    load_error: str | None = Field(description="Why the last ones that were asked for are not.")
+    load_error: str | None = Field(
+        description="Why the last ones that were asked for are not there; for operators."
+    )
 
 
 class UploadObject(BaseModel):
@@ -262,12 +264,16 @@ def plan_values(plan: Plan, estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def worker_values(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What an executor says as ``WorkerObject`` has it."""
+def worker_values(facts: Mapping[str, Any], *, is_admin: bool) -> dict[str, Any]:
+    """What an executor says as ``WorkerObject`` has it; errors may name the server's folders."""
     known = ("device", "device_memory_gb", "host_memory_gb", "model", "loading", "load_error")
     is_there = {name: bool(facts.get(name)) for name in ("alive", "busy")}
     values = {name: facts.get(name) for name in known}
-    return {"object": "worker", **is_there, **values, "model": _model(facts.get("model"))}
+    for name in ("model", "loading"):
+        values[name] = _model(values[name])
+    if not is_admin:
+        values["load_error"] = None
+    return {"object": "worker", **is_there, **values}
 
 
 def event_values(event: JobEvent) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def _executor(request: Request) -> Executor:
 
 
 @router.get("", responses=_WORKER)
-def get_worker(request: Request, _: Who) -> JSONResponse:
+def get_worker(request: Request, who: Who) -> JSONResponse:
     """Say whether the worker is there, what it holds, and where."""
-    return JSONResponse(worker_values(_executor(request).facts()))
+    return JSONResponse(worker_values(_executor(request).facts(), is_admin=who.is_admin))
 
 
 @router.post("/unload", responses=_WORKER)
@@ -98,4 +98,4 @@ def _idle(request: Request, who: Caller) -> Executor:
 
 def _told(request: Request, executor: Executor) -> JSONResponse:
     _service(request).changes.publish("worker")
-    return JSONResponse(worker_values(executor.facts()))
+    return JSONResponse(worker_values(executor.facts(), is_admin=True))

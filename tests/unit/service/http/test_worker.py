@@ -71,3 +71,21 @@ def test_tenants_see_it_and_leave_it(tmp_path: Path) -> None:
         assert client.post("/v1/worker/unload", headers=key).status_code == 403
         load = client.post("/v1/worker/load", headers=key, json={"model": "tiny"})
         assert load.status_code == 403
+
+
+def test_tenants_hear_of_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, file = FakeExecutor(), tmp_path / "keys"
+    file.touch(mode=0o600)
+    file.write_text("a-key-of-an-operator")
+    told = {"alive": True, "loading": "/srv/mine.toml", "load_error": "/srv/models is damaged"}
+    monkeypatch.setattr(executor, "facts", lambda: told)
+    service = new_service(tmp_path, executor, api_key_file=file)
+
+    with running(service) as client:
+        tenant, operator = (
+            client.get("/v1/worker", headers={"X-API-Key": key}).json()
+            for key in (service.keys.create("tenant")[1], file.read_text())
+        )
+
+    assert (tenant["loading"], tenant["load_error"]) == ("mine", None)
+    assert (operator["loading"], operator["load_error"]) == ("mine", "/srv/models is damaged")
