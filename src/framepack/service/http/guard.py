@@ -3,10 +3,7 @@
 import asyncio
 import base64
 import binascii
-import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI
@@ -14,7 +11,14 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from framepack.service.http.errors import error_response
+from framepack.service.http.exchange import (
+    BodyRefused,
+    Caller,
+    Exchange,
+    Refusal,
+    refuse,
+    sender,
+)
 from framepack.service.http.limits import Buckets
 from framepack.service.http.origins import Origins
 from framepack.service.keys import ApiKey, KeyStore
@@ -36,33 +40,8 @@ _PAGE = "/studio/"
 _SESSION = "/v1/session"
 
 _MOST_JSON = 50_000_000  # bytes; a body of JSON is read whole, on the event loop
+_MOST_OF_STRANGERS = 10_000  # bytes; whoever has no key has nothing to send but one
 _BODY_PAUSE_S = 60.0
-_HARDENED = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "x-frame-options": "SAMEORIGIN",
-}
-_NO_SCRIPTS = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Whoever sent a request.
-
-    Attributes:
-        owner: id of the key, which owns the jobs that are sent with it; "" without keys.
-        is_admin: sees and changes everybody's jobs: no key is needed, or it is an operator's.
-        is_link: came by a signed link, which is good for reading this one address.
-    """
-
-    owner: str
-    is_admin: bool
-    is_link: bool = False
-
-    @property
-    def sees(self) -> str | None:
-        """Whose jobs there are for this caller, as ``JobStore.get(owner=...)``: None for all."""
-        return None if self.is_admin or self.is_link else self.owner
 
 
 def caller(request: HTTPConnection) -> Caller:
@@ -93,49 +72,6 @@ def install(app: FastAPI, service: Service) -> None:
         metrics=app.state.metrics,
         audit=AuditLog(service.data.audit_log),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """An answer that no route gives."""
-
-    status: int
-    code: str
-    message: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def body(self) -> bytes:
-        """In the shape of every error of this server."""
-        if self.status == 204:
-            return b""
-        return bytes(error_response(self.status, self.message, code=self.code).body)
-
-
-class _BodyRefused(Exception):  # noqa: N818 - never leaves the guard
-    pass
-
-
-@dataclass
-class _Exchange:
-    """One request and how it is answered."""
-
-    scope: Scope
-    headers: Headers
-    id: str = field(default_factory=lambda: f"req_{secrets.token_hex(8)}")
-    began: float = field(default_factory=time.perf_counter)
-    caller: Caller | None = None
-    status: int | None = None
-    answered_s: float | None = None
-    num_received: int = 0
-    num_sent: int = 0
-    broken: _Refusal | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        client = self.scope.get("client")
-        return str(client[0]) if client else ""
 
 
 class Guard:
@@ -180,9 +116,9 @@ class Guard:
             finally:  # the server's life has ended
                 self._audit.close()
             return
-        exchange = _Exchange(scope, Headers(scope=scope))
+        exchange = Exchange(scope, Headers(scope=scope))
         exchange.extra = self._origins.answer_headers(exchange.headers.get("origin"))
-        sending = _sender(exchange, send)
+        sending = sender(exchange, send)
         try:
             with about_request(exchange.id), about_job(job_in(scope["path"])):
                 refusal = self._refusal(exchange)
@@ -190,7 +126,7 @@ class Guard:
                     scope[CALLER] = exchange.caller
                     await self._let_in(exchange, receive, sending)
                 elif scope["type"] == "http":
-                    await _refuse(refusal, sending)
+                    await refuse(refusal, sending)
                 else:
                     await send({"type": "websocket.close", "code": 1008})
         except Exception:  # not a cancellation: then the client is gone
@@ -199,26 +135,26 @@ class Guard:
         finally:
             self._write_down(exchange)
 
-    async def _let_in(self, exchange: _Exchange, receive: Receive, send: Send) -> None:
+    async def _let_in(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         reading = self._receiver(exchange, receive)
         try:
             await self._app(exchange.scope, reading, send)
-        except _BodyRefused:
+        except BodyRefused:
             if exchange.status is None and exchange.broken is not None:
-                await _refuse(exchange.broken, send)
+                await refuse(exchange.broken, send)
 
     # --- Whether it is let in ------------------------------------------------------------------
 
-    def _refusal(self, exchange: _Exchange) -> _Refusal | None:
+    def _refusal(self, exchange: Exchange) -> Refusal | None:
         if refusal := self._wrong_origin(exchange):
             return refusal
         wrong_key = self._wrong_key(exchange)  # finds the caller, whose rate counts
         return self._too_often(exchange) or wrong_key or self._too_large(exchange)
 
-    def _wrong_origin(self, exchange: _Exchange) -> _Refusal | None:
+    def _wrong_origin(self, exchange: Exchange) -> Refusal | None:
         headers, method = exchange.headers, exchange.scope.get("method", "GET")
         if not self._origins.knows_host(headers.get("host", "")):
-            return _Refusal(
+            return Refusal(
                 403,
                 "unknown_host",
                 f"Host {headers.get('host', '')[:100]!r} is no name of this server; use localhost "
@@ -227,13 +163,13 @@ class Guard:
         origin = headers.get("origin")
         if method == "OPTIONS" and origin and "access-control-request-method" in headers:
             if self._origins.allows_page(origin):
-                return _Refusal(204, "", "", self._origins.preflight_headers(origin))
+                return Refusal(204, "", "", self._origins.preflight_headers(origin))
             return _closed_to(origin)
         if exchange.scope["type"] == "websocket":
             method = "POST"  # a socket can do anything, and browsers open it without asking
         return None if self._origins.may_send(method, headers) else _closed_to(origin)
 
-    def _wrong_key(self, exchange: _Exchange) -> _Refusal | None:
+    def _wrong_key(self, exchange: Exchange) -> Refusal | None:
         scope = exchange.scope
         if not self._keys.required:
             exchange.caller = Caller("", is_admin=True)
@@ -254,52 +190,54 @@ class Guard:
             exchange.caller = Caller("", is_admin=False, is_link=True)
             return None
         if secret is None and is_reading and any(name == "signature" for name, _ in query):
-            return _Refusal(
+            return Refusal(
                 403, "link_expired", "the link has expired or is not whole; ask for a new one"
             )
         found = "the API key is wrong or was revoked" if secret else "an API key is needed"
-        return _Refusal(
+        return Refusal(
             401,
             "invalid_api_key",
             f"{found}; send Authorization: Bearer KEY, or HTTP Basic with the key as password",
             {"www-authenticate": _challenge(exchange.headers)},
         )
 
-    def _key_of_cookie(self, exchange: _Exchange) -> ApiKey | None:
+    def _key_of_cookie(self, exchange: Exchange) -> ApiKey | None:
         word = cookie_parser(exchange.headers.get("cookie", "")).get(self._sessions.cookie)
         method = exchange.scope.get("method", "POST")  # of a socket, which can do anything
         if word is None or not self._origins.is_own_page(method, exchange.headers):
             return None
         return self._sessions.check(word)
 
-    def _too_often(self, exchange: _Exchange) -> _Refusal | None:
+    def _too_often(self, exchange: Exchange) -> Refusal | None:
         if _is_open(exchange.scope["path"]):
             return None
         who = (exchange.caller and exchange.caller.owner) or f"address {exchange.address}"
         wait = self._buckets.take(who, time.monotonic())
         if not wait:
             return None
-        return _Refusal(
+        return Refusal(
             429,
             "rate_limit",
             f"too many requests; try again in {wait:.1f} s",
             {"retry-after": str(int(wait) + 1)},
         )
 
-    def _too_large(self, exchange: _Exchange) -> _Refusal | None:
+    def _too_large(self, exchange: Exchange) -> Refusal | None:
         length = exchange.headers.get("content-length", "0")
         if not length.isascii() or not length.isdecimal():
-            return _Refusal(400, "bad_request", "Content-Length is no number")
+            return Refusal(400, "bad_request", "Content-Length is no number")
         if int(length[:20]) > self._limit(exchange):
             return self._size_refusal(exchange)
         return None
 
-    def _limit(self, exchange: _Exchange) -> int:
+    def _limit(self, exchange: Exchange) -> int:
+        if exchange.scope["path"] == _SESSION:
+            return _MOST_OF_STRANGERS
         is_json = "json" in exchange.headers.get("content-type", "")
         return min(self._most_bytes, _MOST_JSON) if is_json else self._most_bytes
 
-    def _size_refusal(self, exchange: _Exchange) -> _Refusal:
-        return _Refusal(
+    def _size_refusal(self, exchange: Exchange) -> Refusal:
+        return Refusal(
             413,
             "too_large",
             f"the request is larger than {self._limit(exchange) / 10**6:g} MB; make its files "
@@ -309,7 +247,7 @@ class Guard:
 
     # --- What comes and goes -------------------------------------------------------------------
 
-    def _receiver(self, exchange: _Exchange, receive: Receive) -> Receive:
+    def _receiver(self, exchange: Exchange, receive: Receive) -> Receive:
         """Count the body as it comes, whatever its length was said to be."""
         is_read = False
 
@@ -321,23 +259,23 @@ class Guard:
                 async with asyncio.timeout(_BODY_PAUSE_S):
                     message = await receive()
             except TimeoutError:
-                exchange.broken = _Refusal(
+                exchange.broken = Refusal(
                     408,
                     "timeout",
                     f"nothing more of the request came in {_BODY_PAUSE_S:g} s",
                     {"connection": "close"},
                 )
-                raise _BodyRefused from None
+                raise BodyRefused from None
             is_read = not message.get("more_body", False)
             exchange.num_received += len(message.get("body", b""))
             if exchange.num_received > self._limit(exchange):
                 exchange.broken = self._size_refusal(exchange)
-                raise _BodyRefused
+                raise BodyRefused
             return message
 
         return counted
 
-    def _write_down(self, exchange: _Exchange) -> None:
+    def _write_down(self, exchange: Exchange) -> None:
         scope, status = exchange.scope, exchange.status or 499  # 499: gone before the answer
         seconds = time.perf_counter() - exchange.began
         method = scope.get("method", "WEBSOCKET")
@@ -357,68 +295,8 @@ class Guard:
         )
 
 
-def _sender(exchange: _Exchange, send: Send) -> Send:
-    """Add headers, count, and answer for a body that was refused while it was read."""
-    replaced = False
-
-    async def sending(message: Message) -> None:
-        nonlocal replaced
-        if replaced:  # a route answers to what it read of the body
-            return
-        if message["type"] == "http.response.start":
-            if exchange.broken is not None and message["status"] != exchange.broken.status:
-                replaced = True
-                await _send_refusal(exchange.broken, exchange, send)
-                return
-            _begin(exchange, message)
-        elif message["type"] == "http.response.body":
-            exchange.num_sent += len(message.get("body", b""))
-        await send(message)
-
-    return sending
-
-
-def _begin(exchange: _Exchange, message: Message) -> None:
-    exchange.status = message["status"]
-    exchange.answered_s = time.perf_counter() - exchange.began
-    present = {name.lower() for name, _ in message.get("headers", ())}
-    kind = next(
-        (value for name, value in message.get("headers", ()) if name.lower() == b"content-type"),
-        b"",
-    )
-    added = {**_HARDENED, **exchange.extra, "x-request-id": exchange.id}
-    added["cache-control"] = "no-store"
-    if not kind.startswith(b"text/html"):  # the documentation of the API is a page
-        added["content-security-policy"] = _NO_SCRIPTS
-    message["headers"] = [
-        *message.get("headers", ()),
-        *(
-            (name.encode("latin-1"), value.encode("latin-1", "replace"))
-            for name, value in added.items()
-            if name.encode("latin-1") not in present
-        ),
-    ]
-
-
-async def _refuse(refusal: _Refusal, send: Send) -> None:
-    headers = {"content-type": "application/json", **refusal.headers}
-    headers["content-length"] = str(len(refusal.body))
-    raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
-    await send({"type": "http.response.body", "body": refusal.body})
-
-
-async def _send_refusal(refusal: _Refusal, exchange: _Exchange, send: Send) -> None:
-    async def begun(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            _begin(exchange, message)
-        await send(message)
-
-    await _refuse(refusal, begun)
-
-
-def _closed_to(origin: str | None) -> _Refusal:
-    return _Refusal(
+def _closed_to(origin: str | None) -> Refusal:
+    return Refusal(
         403,
         "origin_not_allowed",
         f"pages of {(origin or 'other servers')[:100]} may not call this server; its operator "

@@ -81,6 +81,11 @@ def test_a_wrong_key_is_told_so_and_sets_no_cookie(client: TestClient) -> None:
     assert "set-cookie" not in answer.headers
 
 
+def test_strangers_send_nothing_large(client: TestClient) -> None:
+    answer = client.post("/v1/session", json={"key": "x" * 20_000}, headers=OWN)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
 def test_guesses_are_slowed_down_as_those_in_headers_are(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.touch(mode=0o600)
