@@ -51,11 +51,17 @@ class Recipes:
         return known[name]
 
     def text(self, name: str) -> str:
-        """What a recipe says; see :meth:`path`."""
+        """What a recipe says; see :meth:`path`.
+
+        Raises:
+            InvalidRequest: somebody has damaged it.
+        """
         try:
             return self.path(name).read_text(encoding="utf-8")
         except OSError as error:
             raise NoSuchJob(f"recipe {name} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"recipe {name} is no text in UTF-8: {error}") from error
 
     def check(self, text: str) -> ModelSpec:
         """Read a recipe that is not kept yet.
@@ -78,7 +84,9 @@ class Recipes:
             finally:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreFull(f"the recipe cannot be kept: {error.strerror}; free some") from error
+            raise StoreFull(
+                f"the recipe cannot be kept: {error.strerror}; free some space"
+            ) from error
 
     def save(self, name: str, text: str) -> ModelSpec:
         """Keep a recipe under a name, in the place of one that was there.
@@ -101,7 +109,9 @@ class Recipes:
             part.write_text(text, encoding="utf-8")
             part.replace(target)
         except OSError as error:
-            raise StoreFull(f"the recipe cannot be kept: {error.strerror}; free some") from error
+            raise StoreFull(
+                f"the recipe cannot be kept: {error.strerror}; free some space"
+            ) from error
         return self.spec(name)
 
     def delete(self, name: str) -> None:

@@ -188,6 +188,12 @@ def test_a_wrong_recipe_is_not_kept(
     assert list(service.data.recipes.iterdir()) == []
 
 
+def test_a_recipe_that_somebody_damaged_is_told_of(service: Service, client: TestClient) -> None:
+    (service.data.recipes / "mine.toml").write_bytes(b'title = "\xff"')
+    assert "no text in UTF-8" in refused(client.get("/v1/recipes/mine"), 422)
+    assert client.get("/v1/recipes").json()["data"] == []
+
+
 def test_a_deleted_recipe_is_no_model_any_more(client: TestClient) -> None:
     client.put("/v1/recipes/mine", json={"text": MINE})
     assert client.delete("/v1/recipes/mine").json()["deleted"] is True
