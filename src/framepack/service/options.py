@@ -94,9 +94,9 @@ class ServiceConfig(BaseModel):
     upload_hours: float = Field(24.0, gt=0)
     """They are removed after so long; jobs keep what they use."""
     max_waiting: int = Field(1000, ge=1)
-    """Jobs that may wait."""
+    """Jobs that may wait, and likewise tasks of tools."""
     max_waiting_per_key: int | None = Field(None, ge=1)
-    """Jobs of one key that may wait or run."""
+    """Jobs of one key that may wait or run, and likewise its tasks."""
     max_megapixels: float = Field(64.0, gt=0)
     """Largest picture, and largest frame of a video, that is read, millions of pixels."""
     max_duration_s: float = Field(600.0, gt=0)

@@ -2,20 +2,16 @@
 
 import shutil
 import tempfile
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from framepack.decisions import decide_with_outputs
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.plan import Plan
-from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
-from framepack.models.parts import ModelSpec
-from framepack.service.allowed import check_ffmpeg
+from framepack.service.acceptance import Acceptance
 from framepack.service.changes import Changes
 from framepack.service.database import Database
 from framepack.service.dispatcher import Dispatcher
@@ -24,15 +20,7 @@ from framepack.service.estimates import Estimate, Estimates
 from framepack.service.examination import Examination
 from framepack.service.executor import Executor
 from framepack.service.files import DataFolder, JobFolder
-from framepack.service.inputs import (
-    PICTURES,
-    SECTION_FILES,
-    VIDEOS,
-    Input,
-    named_files,
-    store_inputs,
-)
-from framepack.service.intake import check_inputs
+from framepack.service.inputs import PICTURES, SECTION_FILES, VIDEOS, Input
 from framepack.service.keys import KeyStore
 from framepack.service.leases import Leases
 from framepack.service.local_executor import LocalExecutor
@@ -43,13 +31,7 @@ from framepack.service.partials import Partials
 from framepack.service.preferences import Preferences
 from framepack.service.recipes import Recipes
 from framepack.service.records import Job, NoSuchJob, StoreFull, WrongState
-from framepack.service.requests import check_limits, in_words, served
-from framepack.service.settled import (
-    check_something_is_left,
-    fingerprint,
-    for_one_frame,
-    with_sound,
-)
+from framepack.service.settled import fingerprint
 from framepack.service.store import JobStore, new_job_id
 from framepack.service.takes import (
     Origin,
@@ -66,20 +48,11 @@ from framepack.weights.locate import locate_all
 
 __all__ = ["Service"]
 
-_AT_ONCE = 2
-"""Requests that are checked at the same time; each may decode a large picture."""
 _OF_ONE_VIDEO = frozenset(
     "prompt seed duration_s official_length variant loop width height resolution one_frame "
     "target_index control_index enhanced_prompts section_seeds section_loras".split()
 ) | {*PICTURES, *VIDEOS, *SECTION_FILES}
 """Fields of a request that a video made from its video does not inherit."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    request: GenerationRequest
-    plan: Plan
-    spec: ModelSpec
 
 
 class Service:
@@ -120,12 +93,15 @@ class Service:
             config,
             settings=lambda: self.settings,
             on_change=self.changes.publish,
+            quota_of=self._quota_of,
         )
         self.recipes = Recipes(self.data.recipes)
         self.models = Models(self.recipes, self.tools, settings=lambda: self.settings)
         self.executor = executor
         self.dispatcher: Dispatcher | None = None
-        self._checking = threading.BoundedSemaphore(_AT_ONCE)
+        self._acceptance = Acceptance(
+            config, settings=lambda: self.settings, recipes=self.recipes.paths
+        )
 
     # --- Its life ------------------------------------------------------------------------------
 
@@ -203,7 +179,9 @@ class Service:
         is_kept = False
         try:
             folder.make()
-            accepted, options = self._accept(fields, files, options, folder.path, folder.inputs)
+            accepted, options = self._acceptance.of(
+                fields, files, options, folder.path, folder.inputs
+            )
             locate_all(accepted.spec, self.settings)
             plan = accepted.plan
             if origin is not None and parent is not None:
@@ -247,7 +225,7 @@ class Service:
         """
         with tempfile.TemporaryDirectory(prefix="plan-", dir=self.data.uploads) as name:
             folder = Path(name)
-            accepted, _ = self._accept(
+            accepted, _ = self._acceptance.of(
                 fields, dict(inputs or {}), options or JobOptions(), folder, folder, is_dry=True
             )
             return accepted.plan
@@ -349,44 +327,17 @@ class Service:
 
     # --- Inside --------------------------------------------------------------------------------
 
-    def _accept(
-        self,
-        fields: Mapping[str, Any],
-        files: Mapping[str, Input],
-        options: JobOptions,
-        folder: Path,
-        inputs: Path,
-        *,
-        is_dry: bool = False,
-    ) -> tuple[_Accepted, JobOptions]:
-        """Store the files of a request and check all of it."""
-        names: dict[Path, str] = {}
-        with self._checking:
-            try:
-                stored = store_inputs(files, inputs)
-                names = {path: files[word].name for word, path in stored.items()}
-                check_inputs(stored, max_pixels=self.config.max_pixels)
-                request = GenerationRequest.parse(**named_files(fields, stored))
-                request = served(request, self.settings, self.recipes.paths())
-                check_limits(request, self.config)
-                check_ffmpeg(request)
-                check_something_is_left(options, request)
-                options = with_sound(for_one_frame(options, request), stored)
-                video = folder / f"video.{options.container}"
-                plan, spec = decide_with_outputs(request, self.settings, video, allow_empty=is_dry)
-                if plan.duration_s > self.config.max_duration_s:
-                    check_limits(request.updated(duration_s=plan.duration_s), self.config)
-            except InvalidRequest as error:
-                raise in_words(error, {**names, inputs: "input"}, self.settings) from error
-        return _Accepted(request, plan, spec), options
-
     def _limits_of(self, owner: str) -> dict[str, Any]:
         """Of an owner's jobs, as ``JobStore.create`` takes them."""
         return {
             "max_attempts": self.config.max_attempts,
             "max_waiting": self.config.max_waiting,
-            "owner_max_waiting": self.keys.quota(owner) or self.config.max_waiting_per_key,
+            "owner_max_waiting": self._quota_of(owner),
         }
+
+    def _quota_of(self, owner: str) -> int | None:
+        """Jobs of an owner that may wait or run; likewise tasks."""
+        return self.keys.quota(owner) or self.config.max_waiting_per_key
 
     def _from_video(
         self,

@@ -18,7 +18,7 @@ def test_requests_that_take_long_to_check_hold_nobody_up(
 ) -> None:
     service = new_service(tmp_path, FakeExecutor(is_held=True), requests_per_minute=1e9)
     waiting = service.submit(SMALL)
-    monkeypatch.setattr("framepack.service.service.check_limits", lambda *_: time.sleep(0.05))
+    monkeypatch.setattr("framepack.service.acceptance.check_limits", lambda *_: time.sleep(0.05))
 
     async def main(address: str) -> tuple[list[float], list[int]]:
         limits = httpx2.Limits(max_connections=None)

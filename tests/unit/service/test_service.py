@@ -119,6 +119,16 @@ def test_the_queue_and_each_key_have_limits(tmp_path: Path) -> None:
     service.database.close()
 
 
+def test_tasks_of_each_key_have_its_limit_too(service: Service, tmp_path: Path) -> None:
+    a_video(tmp_path / "dog.mp4")
+    files = {"video": [Input(tmp_path / "dog.mp4", "dog.mp4")]}
+    key, _ = service.keys.create("tenant", max_waiting=1)
+    service.tools.submit("drift", {}, files, owner=key.id)
+    with pytest.raises(QuotaExceeded, match="1 tasks waiting or running"):
+        service.tools.submit("drift", {}, files, owner=key.id)
+    service.tools.submit("drift", {}, files, owner="key_of_another")
+
+
 def test_the_same_key_and_request_are_the_same_job(service: Service, tmp_path: Path) -> None:
     picture = a_picture(tmp_path / "a.png")
     other = a_picture(tmp_path / "b.png", color="red")

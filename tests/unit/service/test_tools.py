@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.helpers.live_server import a_video
+from tests.helpers.service import until
 
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.settings import Settings
@@ -18,7 +20,7 @@ from framepack.service.database import Database
 from framepack.service.files import DataFolder
 from framepack.service.inputs import Input
 from framepack.service.options import ServiceConfig
-from framepack.service.records import NoSuchJob, QueueFull, WrongState
+from framepack.service.records import NoSuchJob, QueueFull, StoreBusy, WrongState
 from framepack.service.tools import runner
 from framepack.service.tools.catalogue import TOOLS
 from framepack.service.tools.records import ToolTask
@@ -118,7 +120,7 @@ def test_a_task_is_done_and_its_inputs_go(house: House) -> None:
     done = house.ended(task)
     assert (done.state, done.progress, done.message) == ("completed", 1.0, "")
     assert house.tools.file_of(done, "drift.png").read_text() == "plot"
-    assert not house.data.task(task.id).inputs.exists()
+    until(lambda: not house.data.task(task.id).inputs.exists())  # a moment later
     assert set(house.news) == {task.id}
 
 
@@ -236,6 +238,31 @@ def test_what_a_task_left_is_kept_no_longer_than_videos_are(tmp_path: Path, work
     with pytest.raises(NoSuchJob):
         later.tools.store.get(task.id)
     later.close()
+
+
+def test_a_database_that_refuses_for_a_moment_costs_no_task(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = house.drift()
+    read, refused = house.tools.store.get, list[str]()
+
+    def busy(task_id: str, **options: Any) -> ToolTask:
+        if not refused and threading.current_thread() is not threading.main_thread():
+            refused.append(task_id)
+            raise StoreBusy("another program has it")
+        return read(task_id, **options)
+
+    monkeypatch.setattr(house.tools.store, "get", busy)
+    house.tools.start()
+    assert (house.ended(task).state, refused) == ("completed", [task.id])
+
+
+def test_what_systems_leave_in_folders_is_no_task(house: House) -> None:
+    tasks = house.data.path / "tasks"
+    (tasks / ".DS_Store").touch()
+    (tasks / "task_0123").mkdir()
+    house.tools.start()
+    assert [path.name for path in tasks.iterdir()] == [".DS_Store"]
 
 
 def test_no_more_tasks_wait_than_may(house: House) -> None:

@@ -157,6 +157,8 @@ class TaskRunner:
         )
         with self._lock:
             self._current = task.id, process
+        # Who cancelled it before that found no process; a database that refuses says nothing.
+        with suppress(FramePackError):
             if self._is_stopping or self._is_cancelled(task):
                 process.terminate()
         assert process.stdin is not None

@@ -9,7 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from framepack.service.database import Database
-from framepack.service.records import JobError, NoSuchJob, QueueFull, WrongState
+from framepack.service.records import (
+    JobError,
+    NoSuchJob,
+    QueueFull,
+    QuotaExceeded,
+    WrongState,
+)
 from framepack.service.rows import as_text
 from framepack.service.tools.records import DONE, TaskPage, TaskState, ToolTask
 
@@ -51,6 +57,7 @@ class TaskStore:
         files: Mapping[str, Sequence[tuple[str, str]]],
         owner: str = "",
         max_waiting: int | None = None,
+        owner_max_waiting: int | None = None,
     ) -> ToolTask:
         """Queue a task.
 
@@ -62,16 +69,13 @@ class TaskStore:
             files: by field, names in the task's inputs with what the sender calls them.
             owner: id of the key that it was sent with.
             max_waiting: tasks that may wait; None for any number.
+            owner_max_waiting: the owner's tasks that may wait or run; None for any number.
 
         Raises:
-            QueueFull: nothing was queued.
+            QueueFull, QuotaExceeded: nothing was queued.
         """
         with self._database.transaction() as connection:
-            (waiting,) = connection.execute(
-                "SELECT COUNT(*) FROM tasks WHERE state = 'queued'"
-            ).fetchone()
-            if max_waiting is not None and waiting >= max_waiting:
-                raise QueueFull(f"{waiting} tasks wait, as many as may; try again later")
+            _check_room(connection, owner, max_waiting, owner_max_waiting)
             connection.execute(
                 "INSERT INTO tasks (id, number, tool, title, state, owner, given, files, "
                 "created_at) SELECT ?, IFNULL(MAX(number), 0) + 1, ?, ?, 'queued', ?, ?, ?, ? "
@@ -235,6 +239,22 @@ class TaskStore:
         if changed:
             self._on_change(task_id)
         return changed == 1
+
+
+def _check_room(
+    connection: sqlite3.Connection, owner: str, most: int | None, owners_most: int | None
+) -> None:
+    (waiting,) = connection.execute("SELECT COUNT(*) FROM tasks WHERE state = 'queued'").fetchone()
+    if most is not None and waiting >= most:
+        raise QueueFull(f"{waiting} tasks wait, as many as may; try again later")
+    (own,) = connection.execute(
+        "SELECT COUNT(*) FROM tasks WHERE state IN ('queued', 'running') AND owner = ?", (owner,)
+    ).fetchone()
+    if owners_most is not None and own >= owners_most:
+        raise QuotaExceeded(
+            f"this key has {own} tasks waiting or running, which is as many as it may; wait for "
+            "one to end, or cancel one"
+        )
 
 
 def _row(connection: sqlite3.Connection, task_id: str) -> sqlite3.Row:

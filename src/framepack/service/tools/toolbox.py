@@ -9,7 +9,7 @@ from typing import Any
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.settings import Settings
 from framepack.service.database import Database
-from framepack.service.files import DataFolder
+from framepack.service.files import DataFolder, TaskFolder
 from framepack.service.inputs import Input, store_inputs
 from framepack.service.intake import check_file
 from framepack.service.options import ServiceConfig
@@ -35,6 +35,7 @@ class Toolbox:
         config: limits.
         settings: of this machine, asked when they are needed.
         on_change: called with a task's id after anything about it was committed.
+        quota_of: how many tasks of an owner may wait or run, by his key's id; None for any number.
         clock: Unix time in seconds.
     """
 
@@ -46,6 +47,7 @@ class Toolbox:
         *,
         settings: Callable[[], Settings],
         on_change: Callable[[str], object],
+        quota_of: Callable[[str], int | None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = TaskStore(database, on_change=on_change, clock=clock)
@@ -53,6 +55,7 @@ class Toolbox:
         self._data = data
         self._config = config
         self._settings = settings
+        self._quota_of = quota_of
         self._runners = tuple(
             TaskRunner(
                 self.store,
@@ -98,7 +101,7 @@ class Toolbox:
         Raises:
             NoSuchJob: there is no such tool.
             InvalidRequest: bad input; nothing was kept.
-            QueueFull, StoreBusy, StoreFull: nothing was queued.
+            QueueFull, QuotaExceeded, StoreBusy, StoreFull: nothing was queued.
         """
         tool = tool_of(tool_id)
         parsed = self._parsed(tool, values)
@@ -116,6 +119,7 @@ class Toolbox:
                 files=stored,
                 owner=owner,
                 max_waiting=self._config.max_waiting,
+                owner_max_waiting=self._quota_of(owner),
             )
         except OSError as error:
             folder.remove()
@@ -254,11 +258,11 @@ class Toolbox:
 
     def _remove_strays(self) -> None:
         """Remove folders of tasks that were being sent when a server died, or were deleted."""
-        for path in (self._data.path / "tasks").iterdir():
+        for path in (self._data.path / "tasks").glob("task_*"):  # systems put files of theirs there
             try:
                 self.store.get(path.name)
             except NoSuchJob:
-                self._data.task(path.name).remove()
+                TaskFolder(path).remove()
 
 
 def _check_files(tool: Tool, files: Mapping[str, Sequence[Input]]) -> None:
