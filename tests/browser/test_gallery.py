@@ -97,7 +97,7 @@ def test_nothing_moves_where_motion_is_unwelcome(
 
 
 def test_settings_are_reused(gallery: Any, hills: Any) -> None:
-    choose(gallery, hills, "Reuse the settings")
+    choose(gallery, hills, "Reuse settings")
     gallery.wait_for_url("**/#/create")
     expect(gallery.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(hills["prompt"])
     draft = gallery.evaluate("JSON.parse(localStorage.getItem('framepack.draft')).request")

@@ -81,7 +81,7 @@ def test_what_a_stopped_video_has_is_kept_and_can_be_finished(
     page = new_page(f"/#/video/{video}")
     cells(page, "Done").nth(1).wait_for(timeout=SLOW_MS)
     page.get_by_role("button", name="Stop and keep what is there").click()
-    state(page, "Stopped")
+    state(page, "Cancelled")
     plays(page, "variant=partial")
     link = page.get_by_role("link", name="Download the part")
     answer = studio.api.get(link.get_attribute("href"))
@@ -136,7 +136,7 @@ def test_a_section_is_made_again_as_another_video(
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Another prompt for this section").fill("the camera pans right")
-    dialog.get_by_role("button", name="Make again").click()
+    dialog.get_by_role("button", name="Redo it").click()
     page.wait_for_url(lambda url: "#/video/" in url and parent not in url)
     child = page.url.rpartition("/")[2]
     own = page.locator("[role=option][aria-label*='own prompt: the camera pans right']")
@@ -159,14 +159,14 @@ def test_a_video_is_extended_and_remixed_from_its_page(
     page.get_by_role("button", name="Extend").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Seconds to add").fill("1.2")
-    dialog.get_by_role("button", name="Extend").click()
+    dialog.get_by_role("button", name="Make it longer").click()
     page.wait_for_url(lambda url: "#/video/" in url and parent not in url)
     longer = page.url.rpartition("/")[2]
     assert studio.wait(longer)["num_frames"] == 72
     state(page, "Finished")
     page.get_by_role("button", name="Remix").click()
     dialog.get_by_label("Prompt").fill("the camera pans right")
-    dialog.get_by_role("button", name="Remix").click()
+    dialog.get_by_role("button", name="Make it").click()
     page.wait_for_url(lambda url: longer not in url)
     page.get_by_role("heading", level=1, name="the camera pans right").wait_for()
 

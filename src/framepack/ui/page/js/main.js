@@ -8,7 +8,8 @@ import { loadPrefs } from "./lib/prefs.js";
 import { applyTheme } from "./lib/theme.js";
 import { place, prepare, start } from "./router.js";
 import { showFrame } from "./shell/frame.js";
-import { signIn } from "./shell/sign_in.js";
+import { acceptDrops } from "./shell/drop.js";
+import { signIn, signInAgain } from "./shell/sign_in.js";
 
 async function main() {
   applyTheme();
@@ -19,8 +20,9 @@ async function main() {
   const frame = showFrame(session, place().area);
   live.start();
   loadPrefs().catch((error) => console.warn(error.message));
+  needsKey.subscribe((isNeeded) => isNeeded && signInAgain(session));
+  acceptDrops();
   await start(root, frame.markCurrent);
-  needsKey.subscribe((isNeeded) => isNeeded && location.reload());
 }
 
 /** The session, once there is one: a server without keys lets everybody in. */

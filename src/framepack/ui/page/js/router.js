@@ -23,8 +23,17 @@ let turn = 0;
 
 /** Where the page is: area and parameters. */
 export function place() {
-  const [area = "", ...params] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  return { area: area in PAGES ? area : "create", params };
+  const [area = "", ...params] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
+  return { area: Object.hasOwn(PAGES, area) ? area : "create", params };
+}
+
+/** Addresses that people wrote may have a lone "%". */
+function decoded(word) {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
 }
 
 /** Fetch the module of the page that will be shown first, while other things are asked for. */
@@ -40,7 +49,7 @@ export function go(area, ...params) {
 /** Show the page of the address, now and whenever it changes. @param {HTMLElement} root @param {(area: string) => void} onShown */
 export function start(root, onShown) {
   const show = () => showPlace(root, onShown);
-  window.addEventListener("hashchange", () => show().then(() => root.focus()));
+  window.addEventListener("hashchange", () => show().then(() => root.contains(document.activeElement) || root.focus()));
   return show();
 }
 
@@ -50,20 +59,23 @@ async function showPlace(root, onShown) {
   const { area, params } = place();
   leave?.();
   leave = undefined;
-  replace(root, h("div", { class: "shell-loading" }, t("shell.loading")));
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close(); // they spoke of what was shown
+  // Each page has a place of its own: what comes late for one that was left is not seen.
+  const page = h("div", null, h("div", { class: "shell-loading" }, t("shell.loading")));
+  replace(root, page);
   onShown(area);
   document.title = `${t(`shell.nav.${area}`)} · FramePack Studio`;
   try {
     const module = await PAGES[area]();
     if (mine !== turn) return;
-    replace(root);
-    const done = await module.show(root, params);
+    replace(page);
+    const done = await module.show(page, params);
     if (mine === turn) leave = done ?? undefined;
     else done?.();
   } catch (error) {
     if (mine !== turn) return;
     console.error(error);
-    replace(root, failure(error));
+    replace(page, failure(error));
   }
 }
 

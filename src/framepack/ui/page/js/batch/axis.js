@@ -9,7 +9,7 @@ import { fileShelf } from "./pictures.js";
 import { seedBox } from "./seeds.js";
 import { ValueError, parseLines, parseNumbers, parseReplacement } from "./values.js";
 
-export const REPLACE = "prompt_replace";
+const REPLACE = "prompt_replace";
 const NONE = "";
 /** Kinds of fields that have no few values to choose from, or that say nothing on their own. */
 const LEFT_OUT = ["json"];

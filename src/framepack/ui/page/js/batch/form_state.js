@@ -1,6 +1,8 @@
 /** What was entered on this page; it outlives the page. */
 
-const STORED = "framepack.batch";
+import { store, stored } from "../lib/stored.js";
+
+const STORED = "batch";
 
 /**
  * Values under a name, kept in this browser.
@@ -11,17 +13,11 @@ const STORED = "framepack.batch";
  * @returns {{value: T, change: (part: Partial<T>) => void}}
  */
 export function kept(name, fallback) {
-  const all = () => {
-    try {
-      return JSON.parse(localStorage.getItem(STORED) ?? "{}");
-    } catch {
-      return {};
-    }
-  };
+  const all = () => stored(STORED, {});
   const state = { value: { ...fallback, ...all()[name] }, change };
   function change(part) {
     state.value = { ...state.value, ...part };
-    localStorage.setItem(STORED, JSON.stringify({ ...all(), [name]: state.value }));
+    store(STORED, { ...all(), [name]: state.value });
   }
   return state;
 }

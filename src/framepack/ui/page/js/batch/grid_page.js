@@ -3,7 +3,7 @@
 import { api } from "../lib/api.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { t, tn } from "../lib/i18n.js";
-import { live } from "../lib/live.js";
+import { live, newest } from "../lib/live.js";
 import { notify, report } from "../lib/notify.js";
 import { go } from "../router.js";
 import { act, deleteVideos, downloadAll } from "../gallery/actions.js";
@@ -32,7 +32,7 @@ export async function showGrid(root, group) {
     player.element.hidden = !grid.videos.some((video) => video.output.video);
   };
   const reload = async () => {
-    const found = await everyVideo(group);
+    const found = await newest(() => everyVideo(group));
     videos.clear();
     found.forEach((video, turn) => videos.set(video.id, { ...video, turn }));
     draw();
@@ -47,11 +47,17 @@ export async function showGrid(root, group) {
     live.on("deleted", ({ id }) => videos.delete(id) && draw()),
   ];
   replace(root, head.element, player.element, view.element, nothing);
-  await reload();
-  return () => {
+  const end = () => {
     offs.forEach((off) => off());
     player.close();
   };
+  try {
+    await reload();
+  } catch (error) {
+    end();
+    throw error;
+  }
+  return end;
 }
 
 async function everyVideo(group) {

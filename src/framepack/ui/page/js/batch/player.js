@@ -23,6 +23,7 @@ export function together(cells) {
   /** @type {Map<string, {url: string, movie: HTMLVideoElement}>} */
   const loaded = new Map();
   let isPlaying = false;
+  let isClosed = false;
   let frame = 0;
   const movies = () => [...loaded.values()].map((each) => each.movie);
   const draw = (word) => replace(button, icon(isPlaying ? "pause" : "play"), word ?? t(isPlaying ? "batch.pause_all" : "batch.play_all"));
@@ -49,6 +50,7 @@ export function together(cells) {
     button.disabled = true;
     try {
       await load(cells(), loaded, (done, count) => draw(t("batch.loading", { done, count })));
+      if (isClosed) return reset();
       isPlaying = loaded.size > 0;
       place.disabled = loaded.size === 0;
       draw();
@@ -56,6 +58,7 @@ export function together(cells) {
     } finally {
       button.disabled = false;
     }
+    return undefined;
   };
   const reset = () => {
     pause();
@@ -69,7 +72,11 @@ export function together(cells) {
   button.addEventListener("click", () => (isPlaying ? pause() : start().catch(report)));
   place.addEventListener("input", () => seek(Number(place.value)));
   draw();
-  return { element, reset, close: reset };
+  const close = () => {
+    isClosed = true;
+    reset();
+  };
+  return { element, reset, close };
 }
 
 /** Bring those that are off to where the longest one is; all begin again together. */

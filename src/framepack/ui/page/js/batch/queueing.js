@@ -1,8 +1,9 @@
 /** Queue many videos: each once, whatever happens on the way. */
 
 import { api } from "../lib/api.js";
+import { store, stored } from "../lib/stored.js";
 
-const STORED = "framepack.batch.sending";
+const STORED = "batch.sending";
 const TRIES = 4;
 const WAIT_MS = 1500;
 const NO_MORE = ["queue_full", "quota_exceeded"];
@@ -41,7 +42,7 @@ export async function queueAll(combos, options, onProgress) {
     }
     onProgress(index + 1);
   }
-  if (!outcome.failed.length) localStorage.removeItem(STORED);
+  if (!outcome.failed.length) store(STORED, undefined);
   return outcome;
 }
 
@@ -60,10 +61,10 @@ async function send(body, key) {
 /** The name of this sending: the same as before if the same was not sent to its end. */
 function runOf(bodies) {
   const print = fingerprint(JSON.stringify(bodies));
-  const known = JSON.parse(localStorage.getItem(STORED) ?? "null");
+  const known = stored(STORED, null);
   if (known?.print === print) return known.run;
   const run = [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(16).padStart(8, "0")).join("");
-  localStorage.setItem(STORED, JSON.stringify({ print, run }));
+  store(STORED, { print, run });
   return run;
 }
 

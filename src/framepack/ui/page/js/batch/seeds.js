@@ -3,7 +3,7 @@
 import { h, icon } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { labelled } from "../gallery/field.js";
-import { randomSeeds } from "./values.js";
+import { randomSeed } from "../lib/random.js";
 
 const MOST_RANDOM = 100;
 
@@ -19,7 +19,7 @@ export function seedBox(label, text, onChange, help = t("batch.seeds_help")) {
   const count = h("input", { type: "number", min: 1, max: MOST_RANDOM, step: 1, value: "3", inputMode: "numeric", "aria-label": t("batch.random_count") });
   const roll = () => {
     const wanted = Math.max(1, Math.min(Math.floor(Number(count.value)) || 1, MOST_RANDOM));
-    input.value = [input.value.trim().replace(/[,;]+$/, ""), ...randomSeeds(wanted)].filter((part) => part !== "").join(", ");
+    input.value = [input.value.trim().replace(/[,;]+$/, ""), ...Array.from({ length: wanted }, randomSeed)].filter((part) => part !== "").join(", ");
     onChange(input.value);
   };
   const random = h("div", { class: "batch-random" }, count, h("button", { class: "button", type: "button", onclick: roll }, icon("dice"), t("batch.add_random")));

@@ -35,7 +35,7 @@ export function summary({ word, read }) {
   const plan = planner((answer, error) => {
     const seconds = answer && totalSeconds(combos, answer);
     parts.time.textContent = seconds ? t("batch.time", { time: duration(Math.round(seconds)) }) : answer ? t("batch.time_unknown") : "";
-    parts.button.disabled = !answer;
+    parts.button.disabled = !answer || parts.isQueueing;
     if (error) parts.warning.append(note("danger", combos.length > 1 ? t("batch.first_fails", { label: combos[0].label, message: error }) : error));
   });
   const update = () => {
@@ -73,12 +73,14 @@ function draw(word) {
   const { base, count, product, time, warning, bar, button, result } = parts;
   const group = labelled(t("batch.group"), name, t("batch.group_help")).element;
   const element = h("aside", { class: "card batch-summary", "aria-label": t("batch.summary") }, base, h("div", null, count, product, time), warning, group, bar, button, result);
-  return { ...parts, name, element };
+  return { ...parts, name, element, isQueueing: false };
 }
 
 /** Queue all of them; when that is done their page is shown, else what is missing and why. */
-async function queue({ name, bar, button, time, result }, combos, word) {
+async function queue(parts, combos, word) {
+  const { name, bar, button, time, result } = parts;
   const group = name.value.trim() || word;
+  parts.isQueueing = true; // whatever is edited meanwhile
   button.disabled = true;
   bar.hidden = false;
   replace(result);
@@ -86,11 +88,12 @@ async function queue({ name, bar, button, time, result }, combos, word) {
     bar.value = done / combos.length;
     time.textContent = t("batch.queued_of", { done: number(done), count: number(combos.length) });
   });
+  parts.isQueueing = false;
   bar.hidden = true;
   const count = outcome.made.length;
   if (count === combos.length) {
     notify.success(tn("batch.all_queued", count));
-    go("batch", "grid", group);
+    if (button.isConnected) go("batch", "grid", group);
     return;
   }
   time.textContent = tn("batch.some_queued", count);

@@ -4,7 +4,7 @@ import { number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 
 /** Values of one setting at most. */
-export const MOST_VALUES = 500;
+const MOST_VALUES = 500;
 const NUMBER = "[+-]?(?:\\d+\\.?\\d*|\\.\\d+)";
 const RANGE = new RegExp(`^(${NUMBER})\\s*(?:-|–|\\.\\.)\\s*(${NUMBER})(?:\\s*(?:step|schritt|:)\\s*(${NUMBER}))?$`, "i");
 
@@ -78,9 +78,4 @@ export function parseReplacement(text) {
   const [word, list, ...rest] = text.split("=>").map((part) => part.trim());
   if (!word || !list || rest.length) throw new ValueError(t("batch.no_replacement"));
   return { word, others: [...new Set(list.split("|").map((other) => other.trim()))] };
-}
-
-/** Seeds that nobody chose. @param {number} count */
-export function randomSeeds(count) {
-  return [...crypto.getRandomValues(new Uint32Array(count))].map((value) => value >>> 1);
 }

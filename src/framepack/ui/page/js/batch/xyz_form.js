@@ -4,11 +4,11 @@ import { api } from "../lib/api.js";
 import { draft } from "../lib/draft.js";
 import { h } from "../lib/dom.js";
 import { t, tn } from "../lib/i18n.js";
+import { randomSeed } from "../lib/random.js";
 import { schema } from "../lib/schema.js";
 import { axisEditor, axisOf, noAxis } from "./axis.js";
 import { kept } from "./form_state.js";
 import { summary } from "./summary.js";
-import { randomSeeds } from "./values.js";
 
 const AXES = ["x", "y", "z"];
 
@@ -16,7 +16,7 @@ const AXES = ["x", "y", "z"];
 export async function xyzForm() {
   const [known, models] = await Promise.all([schema.load(), api.get("/models")]);
   const facts = { schema: known, models: models.data.filter((model) => model.weights_present) };
-  const state = kept("grid", { x: noAxis("seed"), y: noAxis("num_inference_steps"), z: noAxis(), seed: randomSeeds(1)[0] });
+  const state = kept("grid", { x: noAxis("seed"), y: noAxis("num_inference_steps"), z: noAxis(), seed: randomSeed() });
   const editors = {};
   const panel = summary({ word: t("batch.grid_word"), read: () => read(state.value, facts, editors) });
   for (const name of AXES) {

@@ -5,6 +5,7 @@ import { h, icon, on, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { announce } from "../lib/notify.js";
 import { body, plan } from "../lib/plan.js";
+import { allSent } from "../forms/uploads.js";
 import { CACHE, draftAndFinal } from "./drafting.js";
 import { rememberLast } from "./presets.js";
 
@@ -26,6 +27,7 @@ export function actions(place, { fields, made }) {
     error.textContent = "";
     for (const button of [generate, draft]) button.disabled = true;
     try {
+      await allSent();
       made.add(await work());
       rememberLast();
       announce(t("create.queued"));
@@ -41,7 +43,7 @@ export function actions(place, { fields, made }) {
   replace(place, error, h("div", { class: "create-buttons" }, generate, draft));
   const offs = [
     on(document, "keydown", (event) => {
-      const isWanted = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]");
+      const isWanted = event.key === "Enter" && !event.repeat && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]");
       if (!isWanted) return;
       event.preventDefault();
       start();

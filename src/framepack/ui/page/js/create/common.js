@@ -5,6 +5,7 @@ import { draft } from "../lib/draft.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { report } from "../lib/notify.js";
+import { randomSeed } from "../lib/random.js";
 
 /** Parts of the range that people use; the number beside the slider takes all of it. */
 const SLIDERS = { duration_s: [1, 20] };
@@ -12,7 +13,6 @@ const PAIRED = new Set(["resolution", "fps", "num_inference_steps", "seed"]);
 /** In the order of the page; what else is common follows. */
 const FIRST = ["duration_s", "resolution", "fps", "num_inference_steps", "seed", "variant", "camera_motion", "model"];
 const PLACEHOLDERS = { seed: () => t("create.seed.random") };
-const MAX_RANDOM_SEED = 2 ** 32;
 
 /**
  * Draw them.
@@ -37,10 +37,7 @@ export function commonSettings(place, { fields }) {
 /** A button that fixes another seed. */
 function addDice(made) {
   const label = t("create.seed.dice");
-  const roll = () => {
-    const seed = crypto.getRandomValues(new Uint32Array(1))[0] % MAX_RANDOM_SEED;
-    draft.set("seed", seed);
-  };
+  const roll = () => draft.set("seed", randomSeed());
   const row = h("div", { class: "create-seed" });
   made.target.replaceWith(row);
   row.append(made.target, h("button", { class: "button icon-only", type: "button", title: label, "aria-label": label, onclick: roll }, icon("dice")));

@@ -5,7 +5,7 @@ const SHARE_OF_STEPS = 0.4;
 const LEAST_STEPS = 4;
 
 /** How many steps a draft takes of so many. @param {number} steps */
-export function draftSteps(steps) {
+function draftSteps(steps) {
   return Math.min(steps, Math.max(LEAST_STEPS, Math.ceil(steps * SHARE_OF_STEPS)));
 }
 

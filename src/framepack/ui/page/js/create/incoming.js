@@ -1,35 +1,39 @@
-/** Files that are dropped anywhere on the page, or pasted. */
+/** Files that come to no place of their own: dropped anywhere, or pasted on Create. */
 
-import { h, icon, on } from "../lib/dom.js";
-import { dropZone, isOfKind, pastedFiles, suitable } from "../lib/files.js";
-import { t } from "../lib/i18n.js";
+import { on } from "../lib/dom.js";
+import { isOfKind, pastedFiles, suitable } from "../lib/files.js";
+import { draft } from "../lib/draft.js";
+import { report } from "../lib/notify.js";
+import { go } from "../router.js";
+import { send } from "../forms/uploads.js";
 import { restoreFile } from "./settings_source.js";
 import { slots } from "./slot.js";
 
 /**
- * Take pictures and videos that come to the page.
+ * Take pictures and videos that are pasted.
  *
- * @param {HTMLElement} root
+ * @param {HTMLElement} root of the page
  * @returns {() => void} ends it
  */
 export function incoming(root) {
-  const veil = h("div", { class: "create-veil", "aria-hidden": "true" }, icon("upload"), t("create.drop_anywhere"));
-  document.body.append(veil);
-  const offs = [
-    dropZone(document.body, { accept: "picture or video", onFiles: ([file]) => take(file) }),
-    on(document, "paste", (event) => paste(event, root)),
-  ];
-  return () => {
-    veil.remove();
-    document.body.classList.remove("is-over");
-    offs.forEach((off) => off());
-  };
+  return on(document, "paste", (event) => paste(event, root));
 }
 
-/** A picture goes to a place for pictures, a video gives back its settings. */
-function take(file, name = "image") {
-  const isVideo = file.type.startsWith("video/") || !isOfKind(file, "picture");
-  return isVideo ? restoreFile(file) : slots.get(name)?.take(file);
+/**
+ * A picture goes to its place or begins a new video; a video gives back its settings.
+ *
+ * @param {File} file
+ * @param {string} [name] of the place
+ */
+export async function take(file, name = "image") {
+  const isPicture = isOfKind(file, "picture") && !file.type.startsWith("video/");
+  const slot = slots.get(name);
+  if (isPicture && slot) await slot.take(file);
+  else if (isOfKind(file, "video")) await restoreFile(file); // moving pictures may be ours
+  else {
+    draft.set("image", await send(file));
+    go("create");
+  }
 }
 
 function paste(event, root) {
@@ -40,5 +44,5 @@ function paste(event, root) {
   event.preventDefault();
   const focused = root.contains(document.activeElement) ? document.activeElement : null;
   const slot = /** @type {HTMLElement | null} */ (focused?.closest(".create-slot"));
-  take(file, slot?.dataset.field);
+  take(file, slot?.dataset.field).catch(report);
 }

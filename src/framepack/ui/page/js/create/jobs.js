@@ -1,12 +1,13 @@
 /** What was started from this page: watched in place, each with the way to its own page. */
 
 import { api } from "../lib/api.js";
-import { h, icon, replace } from "../lib/dom.js";
+import { h, icon, isStill, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
 import { report } from "../lib/notify.js";
+import { onStored, store, stored } from "../lib/stored.js";
 
-const STORED = "framepack.create.jobs";
+const STORED = "create.jobs";
 const MOST = 4;
 const TITLES = { video: "create.job.video", draft: "create.job.draft", final: "create.job.final_title" };
 
@@ -18,14 +19,8 @@ const TITLES = { video: "create.job.video", draft: "create.job.draft", final: "c
  * @property {string} [partner] the draft of a final, the final of a draft
  */
 
-/** @returns {Entry[]} */
-function stored() {
-  try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "[]");
-  } catch {
-    return [];
-  }
-}
+/** @returns {Entry[]} those of all tabs */
+const entries = () => stored(STORED, []);
 
 /**
  * The list of them; the newest is first.
@@ -35,47 +30,55 @@ function stored() {
 export function jobs(place) {
   /** @type {Map<string, {element: HTMLElement, end: () => void, draw: (entry: Entry) => void}>} */
   const shown = new Map();
-  let entries = stored();
+  let isOver = false;
   const keep = (next) => {
-    entries = next.slice(0, MOST);
-    localStorage.setItem(STORED, JSON.stringify(entries));
+    store(STORED, next.slice(0, MOST));
+    draw();
+  };
+  const draw = () => {
+    if (isOver) return;
+    const there = entries();
     for (const [id, each] of shown) {
-      if (entries.some((entry) => entry.id === id)) continue;
+      if (there.some((entry) => entry.id === id)) continue;
       each.end();
       each.element.remove();
       shown.delete(id);
     }
-    for (const entry of entries) shown.get(entry.id)?.draw(entry);
+    for (const entry of there) {
+      if (!shown.has(entry.id)) shown.set(entry.id, card(entry, { drop, finish }));
+      shown.get(entry.id).draw(entry);
+    }
+    const cards = there.map((entry) => shown.get(entry.id).element);
+    cards.forEach((element, index) => place.children[index] === element || place.insertBefore(element, place.children[index] ?? null));
   };
-  const drop = (id) => keep(entries.filter((entry) => entry.id !== id));
-  const change = (id, values) => keep(entries.map((entry) => (entry.id === id ? { ...entry, ...values } : entry)));
+  const drop = (id) => keep(entries().filter((entry) => entry.id !== id));
+  const change = (id, values) => keep(entries().map((entry) => (entry.id === id ? { ...entry, ...values } : entry)));
   const finish = async (entry) => {
     const video = await api.post("/videos", entry.final);
     add({ id: video.id, kind: "final", partner: entry.id });
     change(entry.id, { partner: video.id });
   };
-  const open = (entry, isFirst) => {
-    const made = card(entry, { drop, finish });
-    shown.set(entry.id, made);
-    if (isFirst) place.prepend(made.element);
-    else place.append(made.element);
-    return made;
-  };
   const add = (entry) => {
-    const made = open(entry, true);
-    keep([entry, ...entries]);
-    bring(made.element);
+    keep([entry, ...entries()]);
+    const made = shown.get(entry.id);
+    if (made && !isOver) bring(made.element);
   };
+  const off = onStored(STORED, draw);
   return {
     add,
     /** Show those of before; what is gone is left out. */
     restore: async () => {
-      const found = await Promise.all(entries.map((entry) => api.get(`/videos/${entry.id}`).then(() => entry, () => null)));
-      const there = found.filter((entry) => entry !== null);
-      for (const entry of there) if (!shown.has(entry.id)) open(entry, false);
-      keep([...entries.filter((entry) => shown.has(entry.id))]);
+      const isGone = ({ id }) => api.get(`/videos/${id}`).then(() => false, (error) => error.status === 404);
+      const known = entries();
+      const gone = await Promise.all(known.map(isGone));
+      const ids = known.filter((_, index) => gone[index]).map(({ id }) => id);
+      keep(entries().filter(({ id }) => !ids.includes(id)));
     },
-    end: () => { for (const each of shown.values()) each.end(); },
+    end: () => {
+      isOver = true;
+      off();
+      for (const each of shown.values()) each.end();
+    },
   };
 }
 
@@ -83,8 +86,7 @@ export function jobs(place) {
 function bring(element) {
   const { top } = element.getBoundingClientRect();
   if (top > 60 && top < window.innerHeight * 0.5) return;
-  const isCalm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  element.scrollIntoView({ block: "start", behavior: isCalm ? "auto" : "smooth" });
+  element.scrollIntoView({ block: "start", behavior: isStill() ? "auto" : "smooth" });
 }
 
 /** One of them: what it is, how far it is, and what comes next. */

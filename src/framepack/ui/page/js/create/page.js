@@ -27,20 +27,29 @@ export async function show(root) {
   ]);
   const offs = [fill(root, parts, found), timeline(parts.timeline, { plan, draft })];
   parts.page.classList.remove("is-loading");
-  const timer = window.setTimeout(() => offerWeights(parts.offer).catch(report), OFFER_AFTER_MS);
+  let isOver = false;
+  const offer = async () => {
+    const close = await offerWeights(parts.offer);
+    if (!close) return;
+    if (isOver) close();
+    else offs.push(close);
+  };
+  const timer = window.setTimeout(() => offer().catch(report), OFFER_AFTER_MS);
   return () => {
+    isOver = true;
     clearTimeout(timer);
     offs.forEach((end) => end());
   };
 }
 
-/** Where a machine could run the published weights and lacks them, offer them before all else. */
+/** Where a machine could run the published weights and lacks them, offer them before all else. @returns {Promise<(() => void) | undefined>} ends it */
 async function offerWeights(place) {
-  if (sessionStorage.getItem(NO_OFFER)) return;
+  if (sessionStorage.getItem(NO_OFFER)) return undefined;
   const { weightsOffer } = await import("../models/offer.js");
-  const card = await weightsOffer();
-  if (card) replace(place, card);
+  const made = await weightsOffer();
+  if (made) replace(place, made.element);
   else sessionStorage.setItem(NO_OFFER, "1");
+  return made?.close;
 }
 
 /** The page's places. */

@@ -18,7 +18,7 @@ const ONCE = ["audio", "group", "label"];
 
 /** Remember what is generated, to come back to it. */
 export function rememberLast() {
-  prefs.set("last_used", { request: draft.request.value, options: draft.options.value, files: draft.files.value });
+  prefs.set("last_used", draft.copy());
 }
 
 /**
@@ -73,14 +73,17 @@ function toolButton(name, label, run) {
 function load(name) {
   if (name === LAST) {
     const { request, options, files } = prefs.get("last_used", { request: {}, options: {} });
-    draft.replace(request, options, files ?? {});
-    notify.success(t("create.preset.last_loaded"));
+    tell(t("create.preset.last_loaded"), draft.replace(request, options, files ?? {}));
     return;
   }
   const { request, options } = all()[name];
   const stays = pick(draft.request.value, [...FILES, ...WORDS]);
-  draft.replace({ ...stays, ...request }, { ...pick(draft.options.value, ONCE), ...options }, draft.files.value);
-  notify.success(t("create.preset.loaded", { name }));
+  const undo = draft.replace({ ...stays, ...request }, { ...pick(draft.options.value, ONCE), ...options }, draft.files.value);
+  tell(t("create.preset.loaded", { name }), undo);
+}
+
+function tell(text, undo) {
+  notify.success(text, { action: { label: t("shell.undo"), run: undo } });
 }
 
 function pick(values, names) {
@@ -121,7 +124,7 @@ function ask(current, done) {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    save(dialog.close);
+    dialog.press();
   });
   name.focus();
 }

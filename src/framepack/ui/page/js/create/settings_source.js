@@ -20,8 +20,8 @@ const SINGLE = ["image", "end_image", "extend", "video"];
  */
 export async function useSettings(videoId) {
   const found = await api.post(`/videos/${encodeURIComponent(videoId)}/reuse`);
-  edit(found, (name) => `/videos/${encodeURIComponent(videoId)}/inputs/${name}`);
-  tellNotes(t("create.restored"), found.notes);
+  const undo = edit(found, (name) => `/videos/${encodeURIComponent(videoId)}/inputs/${name}`);
+  tellNotes(t("create.restored"), found.notes, undo);
 }
 
 /**
@@ -35,8 +35,8 @@ export async function restoreFile(file) {
   form.append("file", file, file.name);
   try {
     const found = await api.post("/inspect", form);
-    edit(found, () => undefined);
-    tellNotes(t("create.restored_from", { name: file.name }), found.notes);
+    const undo = edit(found, () => undefined);
+    tellNotes(t("create.restored_from", { name: file.name }), found.notes, undo);
   } catch (error) {
     const isStranger = error.status === 400 || error.status === 422;
     if (isStranger && isOfKind(file, "video")) offer(file, error.message);
@@ -44,10 +44,11 @@ export async function restoreFile(file) {
   }
 }
 
-/** Fill the draft, and show it. */
+/** Fill the draft, and show it. @returns {() => void} brings back what was edited before */
 function edit({ request, options }, addressOf) {
-  draft.replace(request, options, filesOf(request, options, addressOf));
+  const undo = draft.replace(request, options, filesOf(request, options, addressOf));
   go("create");
+  return undo;
 }
 
 /** What the uploads of a request are called, and where they are seen. */
@@ -66,9 +67,9 @@ function filesOf(request, options, addressOf) {
   return files;
 }
 
-function tellNotes(text, notes = []) {
-  if (notes.length) notify.info([text, ...notes].join(" "));
-  else notify.success(text);
+function tellNotes(text, notes = [], undo) {
+  const tell = notes.length ? notify.info : notify.success;
+  tell([text, ...notes].join(" "), { action: { label: t("shell.undo"), run: undo } });
 }
 
 /** Ask what to do with a video of another program. */

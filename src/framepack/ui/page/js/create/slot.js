@@ -33,17 +33,22 @@ export function slot(field) {
   let size = { width: 0, height: 0 };
   /** @type {string | null} */
   let drawn = null;
+  let turn = 0;
   const take = async (file) => {
+    turn += 1;
+    const mine = turn;
     error.textContent = "";
     bar.value = 0;
     bar.hidden = false;
     try {
-      draft.set(field.name, await send(file, (share) => { bar.value = share; }));
+      const id = await send(file, (share) => { bar.value = share; });
+      if (mine !== turn) return; // another one was given meanwhile
+      draft.set(field.name, id);
       announce(t("create.pictures.taken", { name: file.name }));
     } catch (reason) {
       error.textContent = reason.message;
     } finally {
-      bar.hidden = true;
+      bar.hidden = mine === turn || bar.hidden;
     }
   };
   const pick = async () => {

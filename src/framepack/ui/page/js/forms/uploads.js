@@ -3,8 +3,8 @@
 import { address, api } from "../lib/api.js";
 import { draft } from "../lib/draft.js";
 
-/** What this page itself sent, to be shown at once. @type {Map<string, string>} */
-const here = new Map();
+/** @type {Set<Promise<string>>} */
+const underWay = new Set();
 
 /**
  * Send a file, and remember it beside the draft.
@@ -13,11 +13,20 @@ const here = new Map();
  * @param {(share: number) => void} [onProgress] from 0 to 1
  * @returns {Promise<string>} id of the upload
  */
-export async function send(file, onProgress) {
-  const sent = await api.upload(file, { onProgress });
-  here.set(sent.id, URL.createObjectURL(file));
-  draft.addFile(sent.id, { name: file.name, from: `/uploads/${sent.id}/content` });
-  return sent.id;
+export function send(file, onProgress) {
+  const work = api.upload(file, { onProgress }).then(({ id }) => {
+    draft.addFile(id, { name: file.name, from: `/uploads/${id}/content` });
+    return id;
+  });
+  underWay.add(work);
+  const done = () => underWay.delete(work);
+  work.then(done, done);
+  return work;
+}
+
+/** Wait until the files under way are there: who asks for a video means them too. @throws what one of them failed with */
+export async function allSent() {
+  await Promise.all(underWay);
 }
 
 /** What an upload is called. @param {string} id */
@@ -25,7 +34,7 @@ export function fileName(id) {
   return draft.files.value[id]?.name ?? id;
 }
 
-/** Where an upload can be seen: this page's own copy, else the server's. @param {string} id */
+/** Where an upload can be seen. @param {string} id */
 export function fileAddress(id) {
-  return here.get(id) ?? address(draft.files.value[id]?.from ?? `/uploads/${encodeURIComponent(id)}/content`);
+  return address(draft.files.value[id]?.from ?? `/uploads/${encodeURIComponent(id)}/content`);
 }

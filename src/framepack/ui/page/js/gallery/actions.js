@@ -1,7 +1,8 @@
 /** What can be done with a video that was made, as entries of its menu. */
 
 import { api } from "../lib/api.js";
-import { confirm, openDialog } from "../lib/dialog.js";
+import { copyText } from "../lib/clipboard.js";
+import { confirm } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { t, tn } from "../lib/i18n.js";
@@ -45,12 +46,6 @@ export async function reuse(id) {
   await useSettings(id);
 }
 
-/** Edit the settings that travel in a file. @param {File} file */
-export async function restore(file) {
-  const { restoreFile } = await import("../create/settings_source.js");
-  await restoreFile(file);
-}
-
 /** Ask one thing of a video: retry, pause, resume, cancel. @param {any} video @param {string} what @param {any} [body] */
 export async function act(video, what, body) {
   return api.post(`/videos/${video.id}/${what}`, body);
@@ -81,22 +76,12 @@ async function keepPartial(video) {
   notify.info(t("gallery.partial_asked"));
 }
 
-async function copyLink(video) {
+/** Copy an address of a video's file that needs no key. @param {any} video */
+export async function copyLink(video) {
   const { url, expires_at: until } = await api.post(`/videos/${video.id}/links`);
   const whole = new URL(url, location.href).href;
-  const words = t("gallery.link_until", { time: dateTime(until) });
-  if (navigator.clipboard) {
-    try {
-      await navigator.clipboard.writeText(whole);
-      notify.success(`${t("gallery.link_copied")} ${words}`);
-      return;
-    } catch {
-      // Not allowed here, so it is shown instead.
-    }
-  }
-  const input = h("input", { type: "text", readOnly: true, value: whole, "aria-label": t("gallery.link") });
-  openDialog({ title: t("gallery.link"), content: h("div", { class: "stack tight" }, input, h("p", { class: "field-help" }, words)), actions: [{ label: t("shell.close") }] });
-  input.select();
+  const note = t("gallery.link_until", { time: dateTime(until) });
+  await copyText(whole, { title: t("gallery.link"), done: `${t("gallery.link_copied")} ${note}`, note });
 }
 
 /**

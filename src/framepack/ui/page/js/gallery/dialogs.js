@@ -5,10 +5,9 @@ import { openDialog } from "../lib/dialog.js";
 import { h, icon } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { notify } from "../lib/notify.js";
+import { randomSeed } from "../lib/random.js";
 import { go } from "../router.js";
 import { labelled } from "./field.js";
-
-const MOST_RANDOM = 2 ** 31;
 
 /**
  * A form in a dialog that queues a video.
@@ -20,8 +19,12 @@ const MOST_RANDOM = 2 ** 31;
  * @param {string} options.action words of the button, and the route
  * @param {{name: string, element: any, control: any, setError: (text: string) => void, value: () => any}[]} options.fields
  *   a value of undefined is not sent
+ * @param {any} [options.fixed] what is sent besides
+ * @param {any} [options.head] stands before the fields
+ * @param {any} [options.foot] stands after them
+ * @param {(made: any) => void} [options.onMade] instead of a message that it is queued
  */
-function formDialog({ video, title, help, action, fields }) {
+export function formDialog({ video, title, help, action, fields, fixed = {}, head, foot, onMade = (made) => tellQueued(made, action) }) {
   const error = h("p", { class: "field-error", role: "alert" });
   const send = async () => {
     error.textContent = "";
@@ -30,10 +33,9 @@ function formDialog({ video, title, help, action, fields }) {
     if (wrong) return tell(wrong, wrong.control.validationMessage);
     const given = fields.map((field) => [field.name, field.value()]).filter(([, value]) => value !== undefined);
     try {
-      const made = await api.post(`/videos/${video.id}/${action}`, Object.fromEntries(given));
+      const made = await api.post(`/videos/${video.id}/${action}`, { ...fixed, ...Object.fromEntries(given) });
       dialog.close();
-      notify.success(t(`gallery.${action}_queued`), { action: { label: t("gallery.watch"), run: () => go("video", made.id) } });
-      made.notes.forEach((note) => notify.info(note));
+      onMade(made);
     } catch (reason) {
       const field = fields.find(({ name }) => name === reason.param);
       if (field) tell(field, reason.message);
@@ -43,11 +45,17 @@ function formDialog({ video, title, help, action, fields }) {
   };
   const submit = (event) => {
     event.preventDefault();
-    send();
+    dialog.press();
   };
-  const form = h("form", { class: "stack", onsubmit: submit, novalidate: "" }, h("p", { class: "muted" }, help), fields.map((field) => field.element), error, h("button", { type: "submit", hidden: true }));
+  const form = h("form", { class: "stack", onsubmit: submit, novalidate: "" }, help && h("p", { class: "muted" }, help), head, fields.map((field) => field.element), foot, error, h("button", { type: "submit", hidden: true }));
   const dialog = openDialog({ title, content: form, actions: [{ label: t("shell.cancel") }, { label: t(`gallery.${action}_action`), kind: "primary", run: send }] });
   fields[0].control.focus();
+  return dialog;
+}
+
+function tellQueued(made, action) {
+  notify.success(t(`gallery.${action}_queued`), { action: { label: t("gallery.watch"), run: () => go("video", made.id) } });
+  made.notes.forEach((note) => notify.info(note));
 }
 
 function tell(field, text) {
@@ -58,16 +66,18 @@ function tell(field, text) {
 const orNothing = (text) => (text.trim() === "" ? undefined : text.trim());
 const numberOrNothing = (text) => (text === "" ? undefined : Number(text));
 
-function promptField(text, help) {
-  const control = h("textarea", { rows: 4, maxLength: 10000, value: text });
-  return { name: "prompt", ...labelled(t("gallery.prompt"), control, help), value: () => orNothing(control.value) };
+/** @param {string} text @param {string} help @param {{label?: string, hint?: string}} [words] */
+export function promptField(text, help, { label = t("gallery.prompt"), hint = "" } = {}) {
+  const control = h("textarea", { rows: 4, maxLength: 10000, value: text, placeholder: hint });
+  return { name: "prompt", ...labelled(label, control, help), value: () => orNothing(control.value) };
 }
 
-function seedField(seed, help) {
+/** @param {string} seed @param {string} help */
+export function seedField(seed, help) {
   const control = h("input", { type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, inputMode: "numeric", value: seed });
   const field = labelled(t("gallery.seed"), control, help);
   const roll = () => {
-    control.value = String(Math.floor(Math.random() * MOST_RANDOM));
+    control.value = String(randomSeed());
   };
   const dice = h("button", { class: "button icon-only", type: "button", "aria-label": t("gallery.random_seed"), title: t("gallery.random_seed"), onclick: roll }, icon("dice"));
   const row = h("div", { class: "gallery-seed" });
@@ -76,18 +86,18 @@ function seedField(seed, help) {
   return { name: "seed", ...field, value: () => numberOrNothing(control.value) };
 }
 
-/** Make a video again with another prompt. @param {any} video */
-export function remixDialog(video) {
+/** Make a video again with another prompt. @param {any} video @param {(made: any) => void} [onMade] */
+export function remixDialog(video, onMade) {
   const prompt = promptField(video.prompt, "");
   const seed = seedField(String(video.seed), t("gallery.remix_seed_help"));
-  formDialog({ video, title: t("gallery.remix_title"), help: t("gallery.remix_help"), action: "remix", fields: [{ ...prompt, value: () => prompt.control.value.trim() }, seed] });
+  formDialog({ video, title: t("gallery.remix_title"), help: t("gallery.remix_help"), action: "remix", onMade, fields: [{ ...prompt, value: () => prompt.control.value.trim() }, seed] });
 }
 
-/** Go on from a video's end. @param {any} video */
-export function extendDialog(video) {
+/** Go on from a video's end. @param {any} video @param {(made: any) => void} [onMade] */
+export function extendDialog(video, onMade) {
   const control = h("input", { type: "number", min: 0.1, max: 600, step: "any", inputMode: "decimal", value: "2", required: true });
   const seconds = { name: "seconds", ...labelled(t("gallery.extend_seconds"), control), value: () => Number(control.value) };
-  formDialog({ video, title: t("gallery.extend_title"), help: t("gallery.extend_help"), action: "extend", fields: [seconds, promptField("", t("gallery.as_before"))] });
+  formDialog({ video, title: t("gallery.extend_title"), help: t("gallery.extend_help"), action: "extend", onMade, fields: [seconds, promptField("", t("gallery.as_before"))] });
 }
 
 /** Make one section again. @param {any} video */

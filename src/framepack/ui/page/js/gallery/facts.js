@@ -36,12 +36,12 @@ export function stateBadge(video) {
 }
 
 /** Steps of each section, or null where the model decides and has not yet. */
-export function stepsOf(video) {
+function stepsOf(video) {
   return video.request.num_inference_steps ?? (video.progress_detail.num_steps || null);
 }
 
 /** "128 × 128". */
-export function sizeOf(video) {
+function sizeOf(video) {
   return video.size.replace("x", " × ");
 }
 

@@ -6,7 +6,6 @@ import { announce } from "../lib/notify.js";
 import { debounce } from "../lib/state.js";
 import { keyed } from "../queue/keyed.js";
 import { card, stackCard } from "./card.js";
-import { restoreOnDrop } from "./drop.js";
 import { choose, labelled } from "./field.js";
 import { selection } from "./selection.js";
 import { STATES, videoStore } from "./store.js";
@@ -47,12 +46,9 @@ export async function show(root) {
   });
   replace(root, head(store, groups), grid, foot, chosen.element);
   await store.want({});
-  const stopDrop = restoreOnDrop();
   return () => {
     store.close();
-    stopDrop();
     tiles.clear();
-    root.classList.remove("gallery-choosing");
   };
 }
 

@@ -1,9 +1,8 @@
 /** A video as a small picture that moves while somebody points at it. */
 
-import { h, icon, replace } from "../lib/dom.js";
+import { h, icon, isStill, replace } from "../lib/dom.js";
 import { contentOf, stillOf } from "./facts.js";
 
-const STILL = window.matchMedia("(prefers-reduced-motion: reduce)");
 const PAUSE_MS = 140; // a pointer that only passes starts nothing
 
 /**
@@ -23,7 +22,7 @@ export function picture(video) {
     element.classList.toggle("is-tall", height > width * 1.25);
     replace(element, still(next));
   };
-  const play = () => !STILL.matches && start(element, current);
+  const play = () => !isStill() && start(element, current);
   update(video);
   return { element, update, play, stop: () => end(element) };
 }

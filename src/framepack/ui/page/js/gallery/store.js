@@ -1,7 +1,7 @@
 /** The videos that the gallery has read, and news of them. */
 
 import { api } from "../lib/api.js";
-import { live } from "../lib/live.js";
+import { live, newest } from "../lib/live.js";
 import { report } from "../lib/notify.js";
 import { contentOf } from "./facts.js";
 
@@ -36,10 +36,14 @@ export function videoStore(onChange) {
   const read = async (after) => {
     turn += 1;
     const mine = turn;
-    const page = await api.get("/videos", { limit: PAGE, after, search: wanted.search || null, state: STATES[wanted.state], group: wanted.group });
+    let page;
+    const found = await newest(async () => {
+      page = await api.get("/videos", { limit: PAGE, after, search: wanted.search || null, state: STATES[wanted.state], group: wanted.group });
+      return page.data;
+    });
     if (mine !== turn) return;
     if (!after) known.clear();
-    for (const video of page.data) known.set(video.id, video);
+    for (const video of found) known.set(video.id, video);
     last = page.last_id;
     hasMore = page.has_more;
     tell();

@@ -1,7 +1,8 @@
 /** Dialogs: the browser's own, which keep the focus and give it back. */
 
-import { h, icon, replace, uniqueId } from "./dom.js";
+import { h, icon, uniqueId } from "./dom.js";
 import { t } from "./i18n.js";
+import { report } from "./notify.js";
 
 /**
  * Open a dialog.
@@ -13,11 +14,11 @@ import { t } from "./i18n.js";
  *   without `run` a button closes; otherwise `run` decides
  * @param {boolean} [options.wide]
  * @param {() => void} [options.onClose]
- * @returns {{element: HTMLDialogElement, close: () => void, setContent: (content: any) => void}}
+ * @returns {{element: HTMLDialogElement, close: () => void, press: () => void}} `press` is as a
+ *   click on the last action
  */
 export function openDialog({ title, content, actions = [], wide = false, onClose }) {
   const heading = uniqueId("dialog-title");
-  const body = h("div", { class: "dialog-body" }, content);
   const close = () => dialog.close();
   const dialog = h(
     "dialog",
@@ -28,7 +29,7 @@ export function openDialog({ title, content, actions = [], wide = false, onClose
       h("h2", { id: heading }, title),
       h("button", { class: "button quiet icon-only", type: "button", "aria-label": t("shell.close"), onclick: close }, icon("close")),
     ),
-    body,
+    h("div", { class: "dialog-body" }, content),
     actions.length > 0 && h("div", { class: "dialog-actions" }, actions.map((action) => button(action, close))),
   );
   dialog.addEventListener("close", () => {
@@ -37,11 +38,24 @@ export function openDialog({ title, content, actions = [], wide = false, onClose
   });
   document.body.append(dialog);
   dialog.showModal();
-  return { element: dialog, close, setContent: (next) => replace(body, next) };
+  return { element: dialog, close, press: () => /** @type {HTMLButtonElement | null} */ (dialog.querySelector(".dialog-actions .button:last-child"))?.click() };
 }
 
+/** A button; what it does is not begun again before it is done. */
 function button({ label, kind, run }, close) {
-  return h("button", { class: `button ${kind ?? ""}`, type: "button", onclick: () => (run ? run(close) : close()) }, label);
+  let isBusy = false;
+  const press = async () => {
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      await (run ? run(close) : close());
+    } catch (error) {
+      report(error);
+    } finally {
+      isBusy = false;
+    }
+  };
+  return h("button", { class: `button ${kind ?? ""}`, type: "button", onclick: press }, label);
 }
 
 /**

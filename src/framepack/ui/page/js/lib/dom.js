@@ -74,6 +74,11 @@ export function on(target, type, handler, options) {
   return () => target.removeEventListener(type, handler, options);
 }
 
+/** Whether things are to move as little as can be. */
+export function isStill() {
+  return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
 /** Words that only screen readers say. @param {string} text */
 export function visuallyHidden(text) {
   return h("span", { class: "visually-hidden" }, text);

@@ -4,8 +4,9 @@
  */
 
 import { signal } from "./state.js";
+import { onStored, store, stored } from "./stored.js";
 
-const STORED = "framepack.draft";
+const STORED = "draft";
 
 /**
  * @typedef {object} Draft
@@ -22,11 +23,7 @@ function empty() {
 
 /** @returns {Draft} */
 function read() {
-  try {
-    return { ...empty(), ...JSON.parse(localStorage.getItem(STORED) ?? "{}") };
-  } catch {
-    return empty();
-  }
+  return { ...empty(), ...stored(STORED, {}) };
 }
 
 const first = read();
@@ -34,21 +31,35 @@ const request = signal(first.request);
 const options = signal(first.options);
 const files = signal(first.files);
 
+let isOthers = false;
+
 function keep() {
-  localStorage.setItem(
-    STORED,
-    JSON.stringify({ request: request.value, options: options.value, files: files.value }),
-  );
+  if (isOthers) return; // what is written back may be older than what is typed there meanwhile
+  store(STORED, { request: request.value, options: options.value, files: usedFiles() });
 }
 for (const each of [request, options, files]) each.subscribe(keep);
 
+/** Facts of the files that the draft still names: every picture that was ever tried would add up. */
+function usedFiles() {
+  const said = JSON.stringify([request.value, options.value]);
+  return Object.fromEntries(Object.entries(files.value).filter(([id]) => said.includes(id)));
+}
+
+/** @param {Draft} next */
+function take(next) {
+  files.value = next.files;
+  options.value = next.options;
+  request.value = next.request;
+}
+
 // Another tab edits the same draft.
-window.addEventListener("storage", (event) => {
-  if (event.key !== STORED) return;
-  const other = read();
-  request.value = other.request;
-  options.value = other.options;
-  files.value = other.files;
+onStored(STORED, () => {
+  isOthers = true;
+  try {
+    take(read());
+  } finally {
+    isOthers = false;
+  }
 });
 
 /** @param {Record<string, any>} values @param {string} name @param {any} value */
@@ -75,10 +86,19 @@ export const draft = {
   addFile(id, facts) {
     files.value = { ...files.value, [id]: facts };
   },
-  /** Edit another request. @param {Record<string, any>} nextRequest @param {Record<string, any>} [nextOptions] @param {Record<string, any>} [nextFiles] */
+  /** All of it, to be kept elsewhere. @returns {Draft} */
+  copy: () => ({ request: request.value, options: options.value, files: usedFiles() }),
+  /**
+   * Edit another request.
+   *
+   * @param {Record<string, any>} nextRequest
+   * @param {Record<string, any>} [nextOptions]
+   * @param {Record<string, any>} [nextFiles]
+   * @returns {() => void} brings back what was edited before
+   */
   replace(nextRequest, nextOptions = {}, nextFiles = {}) {
-    files.value = nextFiles;
-    options.value = nextOptions;
-    request.value = nextRequest;
+    const before = { request: request.value, options: options.value, files: files.value };
+    take({ request: nextRequest, options: nextOptions, files: nextFiles });
+    return () => take(before);
   },
 };

@@ -12,6 +12,8 @@ const SHOWN_MS = { info: 5000, success: 5000, error: 15000 };
  */
 function show(kind, text, { action } = {}) {
   const close = () => toast.remove();
+  const place = document.getElementById("toasts");
+  for (const same of [...(place?.children ?? [])]) if (same.querySelector("p")?.textContent === text) same.remove();
   const toast = h(
     "div",
     { class: `toast ${kind}`, role: kind === "error" ? "alert" : "status" },
@@ -19,11 +21,16 @@ function show(kind, text, { action } = {}) {
     action && h("button", { class: "button small", type: "button", onclick: () => { close(); action.run(); } }, action.label),
     h("button", { class: "button quiet small icon-only", type: "button", "aria-label": t("shell.close"), onclick: close }, icon("close")),
   );
-  document.getElementById("toasts")?.append(toast);
+  place?.append(toast);
   let timer = window.setTimeout(close, SHOWN_MS[kind]);
   toast.addEventListener("pointerenter", () => clearTimeout(timer));
   toast.addEventListener("focusin", () => clearTimeout(timer));
-  toast.addEventListener("pointerleave", () => { timer = window.setTimeout(close, 3000); });
+  const later = () => {
+    clearTimeout(timer);
+    if (!toast.matches(":hover, :focus-within")) timer = window.setTimeout(close, 3000);
+  };
+  toast.addEventListener("pointerleave", later);
+  toast.addEventListener("focusout", () => window.setTimeout(later));
 }
 
 export const notify = {

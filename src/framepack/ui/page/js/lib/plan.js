@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { draft } from "./draft.js";
+import { live } from "./live.js";
 import { debounce, signal } from "./state.js";
 
 /**
@@ -45,5 +46,6 @@ export function watchDraft() {
   isWatched = true;
   draft.request.subscribe(later);
   draft.options.subscribe(later);
+  live.on("connected", (isThere) => isThere && plan.value.state === "error" && later());
   later();
 }

@@ -2,37 +2,41 @@
 
 import { api } from "./api.js";
 import { debounce } from "./state.js";
+import { onStored, store, stored } from "./stored.js";
 
-const STORED = "framepack.prefs";
+const STORED = "prefs";
+/** Names that the server has not got yet, also of a page that was left before it had. */
+const UNSENT = "prefs.unsent";
 
 /** @type {Record<string, any>} */
-let known = read();
-const changed = new Set();
+let known = stored(STORED, {});
+const unsent = new Set(stored(UNSENT, []));
 
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "{}");
-  } catch {
-    return {};
-  }
+// Another tab changed something.
+onStored(STORED, () => { known = stored(STORED, {}); });
+
+function keep() {
+  store(STORED, known);
+  store(UNSENT, [...unsent]);
 }
 
-/** Get what the server has; what was changed here meanwhile stays. */
+/** Get what the server has; what it has not got from here yet stays, and is sent. */
 export async function loadPrefs() {
-  const { values } = asValues(await api.get("/preferences"));
-  const own = Object.fromEntries([...changed].map((name) => [name, known[name]]));
-  known = { ...values, ...own };
-  localStorage.setItem(STORED, JSON.stringify(known));
-}
-
-function asValues(answer) {
-  return { values: answer.values ?? answer };
+  const found = await api.get("/preferences");
+  const own = Object.fromEntries([...unsent].map((name) => [name, known[name]]));
+  known = { ...found, ...own };
+  keep();
+  if (unsent.size) send();
 }
 
 const send = debounce(async () => {
+  const names = [...unsent];
+  const values = Object.fromEntries(names.map((name) => [name, known[name]]));
   try {
-    await api.put("/preferences", known);
-    changed.clear();
+    // Other browsers have changed other things meanwhile.
+    await api.put("/preferences", { ...(await api.get("/preferences")), ...values });
+    for (const name of names) if (known[name] === values[name]) unsent.delete(name);
+    keep();
   } catch (error) {
     console.warn("preferences are kept in this browser only:", error.message);
   }
@@ -43,10 +47,9 @@ export const prefs = {
   get: (name, fallback) => known[name] ?? fallback,
   /** @param {string} name @param {any} value undefined forgets it */
   set(name, value) {
-    if (value === undefined) delete known[name];
-    else known[name] = value;
-    changed.add(name);
-    localStorage.setItem(STORED, JSON.stringify(known));
+    known = { ...known, [name]: value };
+    unsent.add(name);
+    keep();
     send();
   },
 };

@@ -12,7 +12,7 @@ import { verdict } from "./verdict.js";
 /**
  * A card that offers the weights, for the top of a page.
  *
- * @returns {Promise<HTMLElement | null>} null where there is nothing to offer: some weights are
+ * @returns {Promise<{element: HTMLElement, close: () => void} | null>} null where there is nothing to offer: some weights are
  *   there, no accelerator that could run them is, or the user may not download
  */
 export async function weightsOffer() {
@@ -62,13 +62,8 @@ function offerCard(models, machine, watch) {
     done.hidden = !isAny;
   };
   draw();
-  let wasShown = false;
-  const off = watch.tasks.subscribe(() => {
-    if (card.isConnected) draw();
-    else if (wasShown) [off, watch.stop].forEach((end) => end());
-    wasShown ||= card.isConnected;
-  });
-  return card;
+  const offs = [watch.tasks.subscribe(draw), watch.stop];
+  return { element: card, close: () => offs.forEach((off) => off()) };
 }
 
 function choice(model, place) {

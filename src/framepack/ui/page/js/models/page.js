@@ -20,7 +20,10 @@ import { recipeSection } from "./recipes.js";
  */
 export async function show(root) {
   const watch = watchTasks((task) => task.tool === "download", "download");
-  const [session, models, worker] = await Promise.all([api.get("/session"), api.get("/models"), api.get("/worker"), watch.load()]);
+  const [session, models, worker] = await Promise.all([api.get("/session"), api.get("/models"), api.get("/worker"), watch.load()]).catch((error) => {
+    watch.stop();
+    throw error;
+  });
   const isAdmin = session.is_admin;
   const state = { worker, present: new Set(models.data.filter((model) => model.weights_present).map((model) => model.id)) };
   const recipes = isAdmin ? recipeSection(models.data, watch) : null;
@@ -49,13 +52,18 @@ export async function show(root) {
     }),
     watch.stop,
   ];
-  if (isAdmin) laterParts(offer, cards).catch(report);
-  return () => offs.forEach((off) => off());
+  const later = isAdmin ? laterParts(offer, cards).catch(report) : null;
+  return () => {
+    offs.forEach((off) => off());
+    later?.then((end) => end?.());
+  };
 }
 
-/** What takes the server a moment to find out. */
+/** What takes the server a moment to find out. @returns {Promise<(() => void) | undefined>} ends it */
 async function laterParts(offer, cards) {
   const { findings } = await api.get("/system");
   for (const card of cards) card.needs(findings.find((each) => each.topic === card.id));
-  replace(offer, await weightsOffer());
+  const made = await weightsOffer();
+  replace(offer, made?.element);
+  return made?.close;
 }

@@ -1,9 +1,10 @@
 /** Drag the rows of a list to another place, with mouse, pen or finger. */
 
+import { isStill } from "../lib/dom.js";
+
 const EDGE_PX = 72;
 const SCROLL_PX = 12;
 const SLIDE_MS = 130;
-const STILL = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
  * Let rows be dragged by their handles.
@@ -84,7 +85,7 @@ function slide(element, move) {
   const from = element.getBoundingClientRect().top;
   move();
   const by = from - element.getBoundingClientRect().top;
-  if (!STILL.matches) element.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: SLIDE_MS, easing: "ease-out" });
+  if (!isStill()) element.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: SLIDE_MS, easing: "ease-out" });
 }
 
 function scrollAtEdge(pointer) {

@@ -5,7 +5,6 @@ import { h, icon, replace } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { t, tn } from "../lib/i18n.js";
 import { announce, report } from "../lib/notify.js";
-import { restoreOnDrop } from "../gallery/drop.js";
 import { draggable } from "./drag.js";
 import { estimates, starts } from "./estimate.js";
 import { keyed } from "./keyed.js";
@@ -65,10 +64,15 @@ export async function show(root) {
   };
   orderable(page.waiting.list, hold, move);
   replace(root, page.element);
-  await Promise.all([store.reload(), measured.load()]);
+  const end = () => [store.close, measured.close].forEach((off) => off());
+  try {
+    await Promise.all([store.reload(), measured.load()]);
+  } catch (error) {
+    end();
+    throw error;
+  }
   redraw(state);
-  const offs = [store.close, measured.close, restoreOnDrop()];
-  return () => offs.forEach((off) => off());
+  return end;
 }
 
 function listsOf(page, queue) {

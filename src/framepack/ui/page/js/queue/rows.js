@@ -10,7 +10,7 @@ import { menuButton } from "../gallery/menu.js";
 import { picture } from "../gallery/picture.js";
 
 /** A button with a sign, whose name says of which video it speaks. */
-export function signButton(sign, word, run, more = {}) {
+function signButton(sign, word, run, more = {}) {
   const button = h("button", { class: "button quiet icon-only small", type: "button", title: t(`queue.${word}`), ...more }, icon(sign));
   button.addEventListener("click", async () => {
     if (button.getAttribute("aria-disabled") === "true") return;

@@ -17,6 +17,7 @@ export function runningCard(video) {
   const percent = h("strong", { class: "queue-percent" });
   const stage = h("span");
   const left = h("span", { class: "muted queue-left" });
+  const keep = actionButton("save", "stop_keep", () => act(video, "cancel", { keep: true }));
   const element = h(
     "li",
     { class: "queue-now card" },
@@ -33,12 +34,13 @@ export function runningCard(video) {
         { class: "row" },
         actionButton("pause", "pause", () => act(video, "pause")),
         actionButton("stop", "stop", () => act(video, "cancel")),
-        actionButton("save", "stop_keep", () => act(video, "cancel", { keep: true })),
+        keep,
       ),
     ),
   );
   const update = (next) => {
-    const { fraction, seconds_left: seconds } = next.progress_detail;
+    const { fraction, section, seconds_left: seconds } = next.progress_detail;
+    keep.hidden = section === 0; // nothing to keep yet
     view.update(next);
     prompt.textContent = promptOf(next);
     facts.textContent = factsLine(next);
@@ -63,7 +65,7 @@ function actionButton(sign, word, run) {
 }
 
 /** "Section 2 of 3, step 4 of 8". @param {any} detail */
-export function stageWords({ stage, section, num_sections: sections, step, num_steps: steps }) {
+function stageWords({ stage, section, num_sections: sections, step, num_steps: steps }) {
   if (!stage || stage === "load") return t("queue.stage.load");
   if (stage !== "denoise") return t(`queue.stage.${stage}`);
   const at = Math.min(section + 1, Math.max(sections, 1));

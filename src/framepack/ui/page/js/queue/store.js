@@ -1,7 +1,7 @@
 /** What is at work, waits, is paused or did not end well, and news of it. */
 
 import { api } from "../lib/api.js";
-import { live } from "../lib/live.js";
+import { live, newest } from "../lib/live.js";
 import { report } from "../lib/notify.js";
 import { debounce } from "../lib/state.js";
 
@@ -29,7 +29,7 @@ export function queueStore(onChange) {
   const videos = new Map();
   let order = [];
   let isPaused = false;
-  const ended = endedPages(videos);
+  const ended = endedPages();
 
   const tell = () => onChange(arranged([...videos.values()], order, { isPaused, hasMore: ended.hasMore }));
   const take = (queue) => {
@@ -40,17 +40,19 @@ export function queueStore(onChange) {
   };
   const readOpen = debounce(async () => {
     try {
-      for (const video of await allOpen()) videos.set(video.id, video);
+      for (const video of await newest(allOpen)) videos.set(video.id, video);
       tell();
     } catch (error) {
       report(error);
     }
   }, 60);
   const reload = async () => {
-    const [queue, open] = await Promise.all([api.get("/queue"), allOpen()]);
+    const [queue, found] = await Promise.all([
+      api.get("/queue"),
+      newest(async () => (await Promise.all([allOpen(), ended.first()])).flat()),
+    ]);
     videos.clear();
-    await ended.first();
-    for (const video of open) videos.set(video.id, video);
+    for (const video of found) videos.set(video.id, video);
     order = queue.waiting;
     isPaused = queue.paused;
     tell();
@@ -59,7 +61,8 @@ export function queueStore(onChange) {
     live.on("connected", (isThere) => isThere && reload().catch(report)),
     live.on("queue", take),
     live.on("video", (video) => {
-      videos.set(video.id, video);
+      if (video.state === "completed") videos.delete(video.id);
+      else videos.set(video.id, video);
       tell();
     }),
     live.on("deleted", ({ id }) => videos.delete(id) && tell()),
@@ -67,7 +70,7 @@ export function queueStore(onChange) {
   return {
     reload,
     async more() {
-      await ended.next();
+      for (const video of await newest(ended.next)) videos.set(video.id, video);
       tell();
     },
     /** Show an order before the server has said it. @param {string[]} ids */
@@ -83,15 +86,15 @@ export function queueStore(onChange) {
   };
 }
 
-/** Failed and cancelled videos, read into a map page by page. */
-function endedPages(videos) {
+/** Failed and cancelled videos, page by page. */
+function endedPages() {
   let last = null;
   const pages = { hasMore: false, first: () => read(null), next: () => read(last) };
   async function read(after) {
     const page = await api.get("/videos", { state: ENDED_BADLY, limit: PAGE, after });
-    for (const video of page.data) videos.set(video.id, video);
     pages.hasMore = page.has_more;
     last = page.last_id;
+    return page.data;
   }
   return pages;
 }

@@ -3,10 +3,10 @@
 import { confirm } from "../lib/dialog.js";
 import { h, icon } from "../lib/dom.js";
 import { LANGUAGES, language, setLanguage, t } from "../lib/i18n.js";
+import { forgetStored } from "../lib/stored.js";
 import { theme } from "../lib/theme.js";
 
 const THEMES = ["system", "light", "dark"];
-const OURS = "framepack.";
 
 /** The part of the page about this browser. @returns {HTMLElement} */
 export function browserSection() {
@@ -40,6 +40,6 @@ function languageField() {
 
 async function forget() {
   if (!(await confirm({ title: t("settings.forget_title"), text: t("settings.forget_text"), action: t("settings.forget"), danger: true }))) return;
-  for (const name of Object.keys(localStorage).filter((each) => each.startsWith(OURS))) localStorage.removeItem(name);
+  forgetStored();
   location.reload();
 }

@@ -4,8 +4,8 @@ import { api } from "../lib/api.js";
 import { h, icon, replace, visuallyHidden } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { LANGUAGES, language, setLanguage, t } from "../lib/i18n.js";
-import { live } from "../lib/live.js";
-import { report } from "../lib/notify.js";
+import { live, newest } from "../lib/live.js";
+import { announce, report } from "../lib/notify.js";
 import { theme } from "../lib/theme.js";
 
 const WORK = ["create", "batch", "queue", "gallery", "tools"];
@@ -26,7 +26,7 @@ export function showFrame(session, area) {
     links.set(name, link);
     return h("li", { class: isFirst ? "apart" : "" }, link);
   };
-  const machine = session.is_admin ? MACHINE : ["models"];
+  const machine = session.is_admin ? MACHINE : ["models", "settings"]; // those of this browser
   const nav = document.getElementById("nav");
   nav.setAttribute("aria-label", t("shell.navigation"));
   replace(nav, h("ul", null, WORK.map((name) => item(name, false)), machine.map((name, index) => item(name, index === 0))));
@@ -65,6 +65,7 @@ function serverStatus(queueLink) {
   let isLost = false;
   const draw = () => {
     const video = [...running.values()][0];
+    link.classList.toggle("is-lost", isLost);
     dot.className = `shell-dot ${isLost ? "lost" : video ? "busy" : ""}`;
     bar.hidden = !video || isLost;
     if (video) {
@@ -89,14 +90,15 @@ function serverStatus(queueLink) {
   });
   live.on("queue", waits);
   live.on("connected", async (isThere) => {
+    if (isLost === isThere) announce(t(isThere ? "shell.found" : "shell.lost"));
     isLost = !isThere;
     draw();
     if (!isThere) return;
     try {
       waits(await api.get("/queue"));
-      const { data } = await api.get("/videos", { state: "running" });
+      const found = await newest(async () => (await api.get("/videos", { state: "running" })).data);
       running.clear();
-      for (const video of data) running.set(video.id, video);
+      for (const video of found) if (video.state === "running") running.set(video.id, video);
       draw();
     } catch (error) {
       report(error);

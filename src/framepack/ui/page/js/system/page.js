@@ -1,11 +1,12 @@
 /** The system page: what the doctor knows of the machine, and what the server does now. */
 
 import { api } from "../lib/api.js";
+import { copyText } from "../lib/clipboard.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { dateTime, gb, number } from "../lib/format.js";
 import { t, tn, tOr } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
-import { announce, notify, report } from "../lib/notify.js";
+import { announce, report } from "../lib/notify.js";
 import { sortedFindings } from "./findings.js";
 import { reportText } from "./report_text.js";
 
@@ -28,7 +29,7 @@ export async function show(root) {
   const parts = { findings: h("section", { class: "stack" }), side: h("div", { class: "stack system-side" }) };
   const draw = () => drawParts(parts, known);
   const again = button("retry", t("system.refresh"), () => load(true));
-  const copy = button("copy", t("system.copy"), () => copyReport(known));
+  const copy = button("copy", t("system.copy"), () => copyText(reportText(known), { title: t("system.report"), done: t("system.copied") }));
   copy.disabled = true;
   replace(
     root,
@@ -187,21 +188,4 @@ function folderLine(folder) {
 
 function linkList() {
   return h("ul", { class: "system-links" }, LINKS.map(([to, name]) => h("li", null, h("a", { href: to, target: "_blank", rel: "noopener" }, icon("link"), t(`system.link.${name}`)))));
-}
-
-async function copyReport(known) {
-  const text = reportText(known);
-  try {
-    await navigator.clipboard.writeText(text);
-    notify.success(t("system.copied"));
-  } catch {
-    showReport(text); // no clipboard without https, nor where the browser forbids it
-  }
-}
-
-async function showReport(text) {
-  const { openDialog } = await import("../lib/dialog.js");
-  const area = h("textarea", { class: "mono system-report", rows: 18, readOnly: true, "aria-label": t("system.report"), value: text });
-  openDialog({ title: t("system.report"), content: h("div", { class: "stack tight" }, h("p", null, t("system.copy_by_hand")), area), wide: true });
-  area.select();
 }

@@ -2,6 +2,7 @@
 
 import { h, icon, replace, uniqueId } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { randomSeed } from "../lib/random.js";
 import { fullText } from "./cues.js";
 import { pasteInto, pictureField } from "./picture.js";
 import { ordinal, span } from "./strip.js";
@@ -10,7 +11,6 @@ import { ordinal, span } from "./strip.js";
  * @typedef {object} Editing
  * @property {(kind: import("./cues.js").Kind, value: any, until?: number | null) => void} set
  * @property {(name: string, value: any) => void} setField a field of the whole request
- * @property {(upload: {id: string, name: string, url: string}) => void} addPicture
  * @property {(value: string) => string | null} pictureOf
  * @property {() => void} clear all that this section says of its own
  * @property {(index: number) => void} goTo another section
@@ -149,10 +149,7 @@ function sectionPicture(cell, editing) {
     help: cell.image && !isOwn ? t("timeline.picture_comes_from", { n: cell.image.from }) : t("timeline.picture_help"),
     src: cell.image ? editing.pictureOf(cell.image.value) : null,
     isOwn,
-    onPicture: (upload) => {
-      editing.addPicture(upload);
-      editing.set("image", upload.id);
-    },
+    onPicture: (upload) => editing.set("image", upload),
     onRemove: () => editing.set("image", undefined),
   });
 }
@@ -167,7 +164,7 @@ function seedField(id, editing) {
   };
   const input = h("input", { id: `${id}-seed`, type: "number", min: 0, max: 2 ** 32 - 1, step: 1, inputMode: "numeric", placeholder: t("timeline.seed_of_video"), "aria-describedby": help, oninput: set });
   const roll = () => {
-    input.value = String(crypto.getRandomValues(new Uint32Array(1))[0]);
+    input.value = String(randomSeed());
     set();
   };
   const dice = h("button", { class: "button small icon-only", type: "button", "aria-label": t("timeline.roll"), title: t("timeline.roll"), onclick: roll }, icon("dice"));

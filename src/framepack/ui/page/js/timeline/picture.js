@@ -1,40 +1,10 @@
 /** A picture for a section: dropped, pasted or chosen, sent ahead, and shown small. */
 
-import { address, api } from "../lib/api.js";
-import { h, icon, replace, uniqueId } from "../lib/dom.js";
+import { h, icon, uniqueId } from "../lib/dom.js";
 import { dropZone, pastedFiles, pickFiles, suitable } from "../lib/files.js";
 import { t } from "../lib/i18n.js";
 import { announce, report } from "../lib/notify.js";
-
-const THUMBNAIL_PX = 240;
-
-/**
- * Where the picture of an upload can be seen.
- *
- * @param {{name: string, from?: string, url?: string} | undefined} facts of `draft.files`
- * @returns {string | null}
- */
-export function pictureAddress(facts) {
-  if (!facts) return null;
-  return facts.url ?? (facts.from ? address(facts.from) : null);
-}
-
-/**
- * A small copy that can be kept with a draft.
- *
- * @param {Blob} file
- * @returns {Promise<string>} a data URL
- */
-export async function thumbnail(file) {
-  const picture = await createImageBitmap(file);
-  const scale = Math.min(THUMBNAIL_PX / Math.max(picture.width, picture.height), 1);
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(Math.round(picture.width * scale), 1);
-  canvas.height = Math.max(Math.round(picture.height * scale), 1);
-  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-  picture.close();
-  return canvas.toDataURL("image/jpeg", 0.8);
-}
+import { send } from "../forms/uploads.js";
 
 /**
  * A field for one picture.
@@ -44,7 +14,7 @@ export async function thumbnail(file) {
  * @param {string} [options.help]
  * @param {string | null} options.src the picture that is there, if any
  * @param {boolean} options.isOwn it can be taken away here
- * @param {(upload: {id: string, name: string, url: string}) => void} options.onPicture
+ * @param {(upload: string) => void} options.onPicture its id
  * @param {() => void} options.onRemove
  * @returns {HTMLElement}
  */
@@ -56,12 +26,9 @@ export function pictureField({ label, help, src, isOwn, onPicture, onRemove }) {
     if (!files.length) return;
     bar.hidden = false;
     try {
-      const [upload, url] = await Promise.all([
-        api.upload(files[0], { onProgress: (share) => { bar.value = share; } }),
-        thumbnail(files[0]).catch(() => ""), // a kind that this browser does not show
-      ]);
+      const id = await send(files[0], (share) => { bar.value = share; });
       announce(t("timeline.picture_there", { name: files[0].name }));
-      onPicture({ id: upload.id, name: files[0].name, url });
+      onPicture(id);
     } catch (error) {
       report(error);
     } finally {
@@ -89,9 +56,4 @@ export function pasteInto(element, field) {
     event.preventDefault();
     field.dispatchEvent(new CustomEvent("picturepaste", { detail: files }));
   });
-}
-
-/** Show another picture in a field. @param {HTMLElement} field @param {string | null} src */
-export function showPicture(field, src) {
-  replace(field.querySelector(".timeline-drop-picture"), src ? h("img", { src, alt: "" }) : icon("image"));
 }

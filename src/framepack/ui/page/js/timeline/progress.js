@@ -23,7 +23,7 @@ import { signal } from "../lib/state.js";
  */
 
 /** @returns {Progress} */
-export function nothingYet() {
+function nothingYet() {
   return { plan: null, sections: {}, current: null, stage: "", preview: 0, previewed: null, numDone: 0, stepSeconds: [], last: null };
 }
 
@@ -61,18 +61,18 @@ export function after(before, kind, data) {
   return { ...before, last: { kind, ...data }, ...(isResting ? { current: null, stage: "" } : {}) };
 }
 
-/** @type {Map<string, {readers: number, progress: ReturnType<typeof signal<Progress>>, close: () => void, restart: () => void}>} */
+/** @type {Map<string, {readers: number, progress: ReturnType<typeof signal<Progress>>, close: () => void}>} */
 const followed = new Map();
 
 /**
  * Follow a video; all who follow the same one share a connection.
  *
  * @param {string} id
- * @returns {{progress: ReturnType<typeof signal<Progress>>, close: () => void, restart: () => void}}
- *   `restart` after a video that had ended goes on: its log was closed with it
+ * @param {boolean} [isWaiting] nothing has happened to it yet
+ * @returns {{progress: ReturnType<typeof signal<Progress>>, close: () => void}}
  */
-export function follow(id) {
-  const shared = followed.get(id) ?? begin(id);
+export function follow(id, isWaiting = false) {
+  const shared = followed.get(id) ?? begin(id, isWaiting);
   shared.readers += 1;
   let isOpen = true;
   const close = () => {
@@ -83,29 +83,23 @@ export function follow(id) {
     shared.close();
     followed.delete(id);
   };
-  return { progress: shared.progress, close, restart: shared.restart };
+  return { progress: shared.progress, close };
 }
 
-function begin(id) {
+function begin(id, isWaiting) {
   const progress = signal(nothingYet());
   let newest = progress.value;
   let frame = 0;
-  let end = () => {};
   const show = () => {
     frame = 0;
     progress.value = newest;
   };
-  const listen = () => {
-    end();
-    newest = nothingYet();
-    end = videoEvents(id, (kind, data) => {
-      newest = after(newest, kind, data);
-      // A log of thousands of lines is drawn once. Tabs in the background draw nothing.
-      frame ||= document.hidden ? window.setTimeout(show, 250) : requestAnimationFrame(show);
-    });
+  const hear = (kind, data) => {
+    newest = after(newest, kind, data);
+    // A log of thousands of lines is drawn once. Tabs in the background draw nothing.
+    frame ||= document.hidden ? window.setTimeout(show, 250) : requestAnimationFrame(show);
   };
-  listen();
-  const shared = { readers: 0, progress, close: () => end(), restart: listen };
+  const shared = { readers: 0, progress, close: videoEvents(id, hear, isWaiting) };
   followed.set(id, shared);
   return shared;
 }

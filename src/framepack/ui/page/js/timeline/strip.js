@@ -6,12 +6,12 @@ import { clock } from "../lib/format.js";
 import { language, t } from "../lib/i18n.js";
 import { stretches } from "./model.js";
 
-const ordinals = new Intl.PluralRules(language, { type: "ordinal" });
 const MIN_PX = 132;
 
 /** "1st", "2nd": the order of rendering. @param {number} turn */
 export function ordinal(turn) {
-  return t(`timeline.ordinal.${ordinals.select(turn)}`, { n: turn });
+  const form = new Intl.PluralRules(language, { type: "ordinal" }).select(turn);
+  return t(`timeline.ordinal.${form}`, { n: turn });
 }
 
 /** "0:01.2–0:02.4". @param {{start: number, end: number}} cell */

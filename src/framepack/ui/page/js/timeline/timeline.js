@@ -7,10 +7,10 @@ import { h, icon, replace } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { t, tn } from "../lib/i18n.js";
 import { notify } from "../lib/notify.js";
+import { fileAddress } from "../forms/uploads.js";
 import { FIELDS, outside, withValue } from "./cues.js";
 import { sectionEditor } from "./editor.js";
 import { makeModel } from "./model.js";
-import { pictureAddress } from "./picture.js";
 import { follow } from "./progress.js";
 import { Strip } from "./strip.js";
 
@@ -140,7 +140,6 @@ class Timeline {
     const editor = sectionEditor(this.model, index, {
       set: (kind, value, until) => this.set(index, kind, value, until),
       setField: (name, value) => this.draft.set(name, value),
-      addPicture: ({ id, name, url }) => this.draft.addFile(id, url ? { name, url } : { name }),
       pictureOf: (value) => this.pictureOf(value),
       clear: () => this.clear(index),
       goTo: (next) => {
@@ -179,7 +178,7 @@ class Timeline {
     const next = { ...this.model.cues };
     for (const kind of kinds) next[FIELDS[kind]] = withValue(next[FIELDS[kind]], kind, cell.section, undefined, grid);
     this.commit(next);
-    const undo = { label: t("timeline.undo"), run: () => { this.draft.request.value = before; } };
+    const undo = { label: t("shell.undo"), run: () => { this.draft.request.value = before; } };
     notify.info(t("timeline.cleared", { n: cell.section }), { action: undo });
   }
 
@@ -196,7 +195,7 @@ class Timeline {
   draftPicture(value) {
     const request = this.draft.request.value;
     const id = value === "image" || value === "end_image" ? request[value] : value;
-    return pictureAddress(this.draft.files.value[id]);
+    return id ? fileAddress(id) : null;
   }
 
   end() {

@@ -1,6 +1,7 @@
 /** Choose finished videos by their pictures. */
 
-import { address, api } from "../lib/api.js";
+import { stillOf } from "../gallery/facts.js";
+import { api } from "../lib/api.js";
 import { openDialog } from "../lib/dialog.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { ago, duration } from "../lib/format.js";
@@ -11,13 +12,8 @@ import { debounce } from "../lib/state.js";
 const PAGE = 30;
 const QUIET_MS = 300;
 
-/** Where a picture of a video is, or null. @param {any} video */
-export function stillOf(video) {
-  return video.output?.thumbnail ? address(`/videos/${video.id}/content`, { variant: "thumbnail" }) : null;
-}
-
 /** A video as a file that a tool takes. @param {any} video */
-export function asSource(video) {
+function asSource(video) {
   return { id: video.id, name: video.prompt || video.id, still: stillOf(video) };
 }
 

@@ -1,6 +1,8 @@
 /** What was entered into the tools' forms: this browser keeps it. */
 
-const STORED = "framepack.tools";
+import { store, stored } from "../lib/stored.js";
+
+const STORED = "tools";
 
 /**
  * @typedef {object} Entered
@@ -15,13 +17,7 @@ const STORED = "framepack.tools";
  * @property {string | null} still address of a picture
  */
 
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "{}");
-  } catch {
-    return {};
-  }
-}
+const read = () => stored(STORED, {});
 
 /** @param {string} tool @returns {Entered} */
 export function entered(tool) {
@@ -30,7 +26,7 @@ export function entered(tool) {
 
 /** @param {string} tool @param {Entered} what */
 export function keep(tool, what) {
-  localStorage.setItem(STORED, JSON.stringify({ ...read(), [tool]: what, last: tool }));
+  store(STORED, { ...read(), [tool]: what, last: tool });
 }
 
 /** The tool that was used last. @returns {string | undefined} */

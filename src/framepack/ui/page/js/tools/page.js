@@ -21,7 +21,10 @@ const ICONS = { clip: "link", interpolate: "extend", upscale: "expand", encode: 
  */
 export async function show(root, params) {
   const watch = watchTasks((task) => task.tool !== "download");
-  const [{ data: tools }] = await Promise.all([api.get("/tools"), watch.load()]);
+  const [{ data: tools }] = await Promise.all([api.get("/tools"), watch.load()]).catch((error) => {
+    watch.stop();
+    throw error;
+  });
   const wanted = params[0] ?? lastTool();
   const tool = tools.find((each) => each.id === wanted) ?? tools[0];
   const list = taskList(watch, tools);

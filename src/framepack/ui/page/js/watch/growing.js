@@ -7,7 +7,7 @@
 import { address } from "../lib/api.js";
 
 /** Whether this browser can put parts together; else it is given the playlist itself. */
-export const canAssemble = "MediaSource" in window || "ManagedMediaSource" in window;
+const canAssemble = "MediaSource" in window || "ManagedMediaSource" in window;
 /** Fewer frames than this would only flicker. */
 export const ENOUGH_S = 0.5;
 const NEAR_END_S = 0.06;

@@ -8,7 +8,7 @@ import { buildPanel, sectionStart } from "./panel.js";
 import { redoDialog } from "./redo.js";
 import { promptView, settingsView } from "./settings_view.js";
 import { openSource } from "./source.js";
-import { stateBadge } from "./status_view.js";
+import { stateBadge } from "../gallery/facts.js";
 
 /**
  * @param {HTMLElement} root
@@ -18,7 +18,8 @@ import { stateBadge } from "./status_view.js";
 export async function show(root, [id]) {
   let source;
   try {
-    [source] = await Promise.all([openSource(id), schema.load()]);
+    await schema.load();
+    source = await openSource(id);
   } catch (error) {
     if (error.status !== 404) throw error;
     replace(root, gone());

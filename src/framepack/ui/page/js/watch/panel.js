@@ -3,12 +3,13 @@
 import { address } from "../lib/api.js";
 import { h, icon, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
-import { report } from "../lib/notify.js";
+import { live } from "../lib/live.js";
 import { timeline } from "../timeline/timeline.js";
 import { controls } from "./controls.js";
 import { Player } from "./player.js";
 import { openSource } from "./source.js";
-import { stateBadge, StatusView } from "./status_view.js";
+import { stateBadge } from "../gallery/facts.js";
+import { StatusView } from "./status_view.js";
 
 /**
  * Show a video in an element, from whatever it is now to its end.
@@ -20,24 +21,30 @@ import { stateBadge, StatusView } from "./status_view.js";
 export function watchPanel(element, videoId) {
   let end = () => {};
   let isOver = false;
+  const open = async () => {
+    const source = await openSource(videoId);
+    if (isOver) return source.close();
+    const panel = buildPanel(source, videoId, { withLink: true });
+    replace(element, panel.element);
+    end = () => {
+      panel.close();
+      source.close();
+    };
+    return undefined;
+  };
+  const fail = (error) => {
+    if (isOver) return;
+    replace(element, h("p", { class: "note danger", role: "alert" }, error.message));
+    if (error.status !== 0) return;
+    const off = live.on("connected", (isThere) => { // the server is back
+      if (!isThere) return;
+      off();
+      open().catch(fail);
+    });
+    end = off;
+  };
   replace(element, h("p", { class: "muted" }, t("shell.loading")));
-  openSource(videoId).then(
-    (source) => {
-      if (isOver) return source.close();
-      const panel = buildPanel(source, videoId, { withLink: true });
-      replace(element, panel.element);
-      end = () => {
-        panel.close();
-        source.close();
-      };
-      return undefined;
-    },
-    (error) => {
-      if (isOver) return;
-      replace(element, h("p", { class: "note danger", role: "alert" }, error.message));
-      if (error.status !== 404) report(error);
-    },
-  );
+  open().catch(fail);
   return () => {
     isOver = true;
     end();
@@ -79,7 +86,11 @@ export function buildPanel(source, id, { withLink = false, onSection, below } = 
     replace(badge, stateBadge(video));
     element.classList.toggle("is-completed", video.state === "completed");
   };
-  const offs = [source.video.subscribe(draw), source.progress.subscribe(draw)];
+  const offs = [
+    source.video.subscribe(draw),
+    source.progress.subscribe(draw),
+    live.on("connected", (isThere) => isThere && player.growing?.refresh()),
+  ];
   draw();
   const close = () => {
     offs.forEach((off) => off());

@@ -1,7 +1,7 @@
 /** What can be seen of a video now: nothing, its preview, what grows, what is left, or all of it. */
 
 import { address } from "../lib/api.js";
-import { h, icon, replace } from "../lib/dom.js";
+import { h, icon, isStill, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { signal } from "../lib/state.js";
 import { ENOUGH_S, playGrowing } from "./growing.js";
@@ -16,7 +16,7 @@ const PLAYED = /\.(mp4|webm|mov|m4v)$/i;
  * @param {import("../timeline/progress.js").Progress} progress
  * @returns {{kind: "finished" | "partial" | "growing" | "preview" | "none", name: string}}
  */
-export function shownOf(video, progress) {
+function shownOf(video, progress) {
   const name = video.output?.video ?? "";
   if (video.state === "completed") return name ? { kind: "finished", name } : { kind: "none", name };
   if (video.output?.partial && video.state !== "running") return { kind: "partial", name: video.output.partial };
@@ -82,14 +82,14 @@ export class Player {
   grow(video) {
     this.hasFrames = false;
     this.numDone = -1;
-    this.video = h("video", { class: "watch-video", muted: true, playsInline: true, controls: true, autoplay: true, "aria-label": t("watch.video_so_far") });
+    this.video = h("video", { class: "watch-video", muted: true, playsInline: true, controls: true, autoplay: !isStill(), "aria-label": t("watch.video_so_far") });
     this.video.controlsList?.add("nodownload");
     const onGrown = (start, end) => {
       if (this.hasFrames || end - start < ENOUGH_S) return;
       this.hasFrames = true;
       this.preview.hidden = true;
       this.element.classList.remove("has-large-preview");
-      this.video.play().catch(() => {}); // a browser may want a click first
+      if (!isStill()) this.video.play().catch(() => {}); // a browser may want a click first
     };
     this.tell(this.video);
     replace(this.place, this.video, this.preview);
@@ -107,7 +107,7 @@ export class Player {
     if (resume) {
       video.addEventListener("loadedmetadata", () => { video.currentTime = Math.min(resume.time, video.duration); }, { once: true });
     }
-    video.autoplay = !resume?.isPaused;
+    video.autoplay = !resume?.isPaused && !isStill();
     const failed = () => replace(this.place, h("div", { class: "watch-empty" }, icon("warning"), h("p", null, t("watch.not_played"))));
     video.addEventListener("error", failed, { once: true });
     this.tell(video);

@@ -1,12 +1,14 @@
 /** One section of a video: play it, or make it again with something else. */
 
-import { address, api } from "../lib/api.js";
+import { address } from "../lib/api.js";
 import { h, icon, uniqueId } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
-import { pasteInto, pictureField, showPicture } from "../timeline/picture.js";
+import { fileAddress } from "../forms/uploads.js";
+import { pasteInto, pictureField } from "../timeline/picture.js";
 import { makeModel } from "../timeline/model.js";
 import { ordinal, span } from "../timeline/strip.js";
-import { ask, labelled } from "./actions.js";
+import { formDialog, promptField, seedField } from "../gallery/dialogs.js";
+import { goTo } from "./actions.js";
 
 /**
  * Ask how a section is to be made again, and go to the video that has it.
@@ -20,37 +22,40 @@ export function redoDialog(video, plan, index, play) {
   const { cells } = makeModel(plan, plan.request);
   const cell = cells[index];
   const id = uniqueId("redo");
-  const prompt = h("textarea", { id: `${id}-prompt`, rows: 3, placeholder: cell.prompt?.value || t("timeline.prompt_placeholder") });
-  const seed = h("input", { id: `${id}-seed`, type: "number", min: 0, max: 2 ** 32 - 1, step: 1, inputMode: "numeric", placeholder: t("watch.redo_any_seed") });
+  const hint = cell.prompt?.value || t("timeline.prompt_placeholder");
+  const prompt = promptField("", t("gallery.as_before"), { label: t("watch.redo_prompt"), hint });
   const picture = pictureOf(id);
-  const content = h(
+  const dialog = formDialog({
+    video,
+    title: t("watch.redo_title", { n: cell.section }),
+    action: "redo",
+    fixed: { section: cell.section },
+    head: headOf(video, cell, play),
+    fields: [prompt, picture, seedField("", t("gallery.other_noise"))],
+    foot: h("p", { class: "note" }, icon("info"), " ", consequence(cells, cell)),
+    onMade: goTo,
+  });
+  pasteInto(dialog.element, picture.element);
+}
+
+/** What the section is now, and the way to see it. */
+function headOf(video, cell, play) {
+  const watch = (event) => {
+    event.currentTarget.closest("dialog").close();
+    play();
+  };
+  return h(
     "div",
-    { class: "stack watch-redo" },
+    { class: "watch-redo-head" },
+    h("img", { src: address(`/videos/${video.id}/sections/${cell.index}/picture`), alt: "" }),
     h(
       "div",
-      { class: "watch-redo-head" },
-      h("img", { src: address(`/videos/${video.id}/sections/${index}/picture`), alt: "" }),
-      h(
-        "div",
-        { class: "stack tight" },
-        h("p", { class: "muted" }, `${span(cell)} · ${t("timeline.rendered_as", { turn: ordinal(cell.turn) })}`),
-        h("p", null, cell.text || t("timeline.no_text")),
-        h("div", null, h("button", { class: "button small", type: "button", onclick: (event) => { event.currentTarget.closest("dialog").close(); play(); } }, icon("play"), t("watch.play_from_here"))),
-      ),
+      { class: "stack tight" },
+      h("p", { class: "muted" }, `${span(cell)} · ${t("timeline.rendered_as", { turn: ordinal(cell.turn) })}`),
+      h("p", null, cell.text || t("timeline.no_text")),
+      h("div", null, h("button", { class: "button small", type: "button", onclick: watch }, icon("play"), t("watch.play_from_here"))),
     ),
-    labelled(prompt, t("watch.redo_prompt")),
-    picture.element,
-    h("div", { class: "field" }, h("label", { for: seed.id }, t("timeline.seed_here")), seed),
-    h("p", { class: "note" }, icon("info"), " ", consequence(cells, cell)),
   );
-  pasteInto(content, picture.element);
-  const body = () => ({
-    section: cell.section,
-    ...(prompt.value.trim() ? { prompt: prompt.value.trim() } : {}),
-    ...(picture.id() ? { image: picture.id() } : {}),
-    ...(seed.value ? { seed: Number(seed.value) } : {}),
-  });
-  ask(t("watch.redo_title", { n: cell.section }), t("watch.redo"), content, () => seed.reportValidity(), () => api.post(`/videos/${video.id}/redo`, body()));
 }
 
 /** Which other sections are made again, because they look back on this one. */
@@ -63,21 +68,22 @@ function consequence(cells, cell) {
 }
 
 function pictureOf(name) {
-  let upload = null;
+  let upload = /** @type {string | null} */ (null);
   const element = h("div", { id: `${name}-picture` });
   const draw = () => {
     const field = pictureField({
       label: t("timeline.picture_here"),
       help: t("watch.redo_picture_help"),
-      src: upload?.src ?? null,
+      src: upload && fileAddress(upload),
       isOwn: upload !== null,
-      onPicture: (given) => { upload = { id: given.id, src: address(`/uploads/${given.id}/content`) }; draw(); },
+      onPicture: (given) => { upload = given; draw(); },
       onRemove: () => { upload = null; draw(); },
     });
     element.replaceChildren(field);
-    showPicture(field, upload?.src ?? null);
   };
   element.addEventListener("picturepaste", (event) => element.firstChild.dispatchEvent(new CustomEvent("picturepaste", { detail: event.detail })));
   draw();
-  return { element, id: () => upload?.id };
+  // As a field of the dialog: nothing in it can be wrong before it is sent.
+  const control = { checkValidity: () => true, focus: () => element.querySelector("button")?.focus() };
+  return { name: "image", element, control, setError: () => {}, value: () => upload ?? undefined };
 }

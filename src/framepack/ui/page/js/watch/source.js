@@ -1,7 +1,7 @@
 /** One video as the server knows it, kept up to date until nobody looks any more. */
 
 import { api } from "../lib/api.js";
-import { live } from "../lib/live.js";
+import { live, newest } from "../lib/live.js";
 import { report } from "../lib/notify.js";
 import { signal } from "../lib/state.js";
 import { follow } from "../timeline/progress.js";
@@ -34,14 +34,10 @@ export async function openSource(id) {
   const [first, answer] = await Promise.all([api.get(`/videos/${id}`), api.get(`/videos/${id}/plan`)]);
   const video = signal(first);
   const plan = signal({ state: "ready", answer, error: null });
-  const followed = follow(id);
-  const take = (next) => {
-    if (hasEnded(video.value ?? first) && !hasEnded(next)) followed.restart(); // its log was over
-    video.value = next;
-  };
+  const followed = follow(id, first.state === "queued" && !first.progress_detail.section);
   const refresh = async () => {
     try {
-      take(await api.get(`/videos/${id}`));
+      [video.value] = await newest(async () => [await api.get(`/videos/${id}`)]);
     } catch (error) {
       if (error.status === 404) video.value = null;
       else if (error.status !== 0) report(error);
@@ -50,7 +46,7 @@ export async function openSource(id) {
   const soon = atMostEvery(ASK_MS, refresh);
   let known = followed.progress.value;
   const offs = [
-    live.on("video", (next) => next.id === id && take(next)),
+    live.on("video", (next) => { if (next.id === id) video.value = next; }),
     live.on("deleted", (gone) => { if (gone.id === id) video.value = null; }),
     live.on("connected", (isThere) => isThere && refresh()),
     followed.progress.subscribe((next) => {

@@ -8,12 +8,6 @@ import { live } from "../lib/live.js";
 
 const TICK_MS = 1000;
 
-/** A badge that says the state in words. @param {any} video */
-export function stateBadge(video) {
-  const kind = { completed: "ok", failed: "danger", running: "accent", paused: "warn" }[video.state] ?? "";
-  return h("span", { class: `badge ${kind}` }, t(`watch.state.${video.state}`));
-}
-
 /**
  * Seconds of a step and of a frame, as measured.
  *
@@ -21,7 +15,7 @@ export function stateBadge(video) {
  * @param {import("../timeline/progress.js").Progress} progress
  * @returns {{step: number | null, frame: number | null}}
  */
-export function speedOf(video, progress) {
+function speedOf(video, progress) {
   const stats = video.output?.stats;
   if (video.state === "completed" && stats) {
     return { step: stats.num_steps ? stats.step_s : null, frame: stats.num_frames ? stats.total_s / stats.num_frames : null };
