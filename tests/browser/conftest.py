@@ -22,9 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless Chromium; tests are skipped where there is none."""
+    """Headless Chromium; tests are skipped where there is none.
+
+    Not for longer than a module: Playwright keeps an event loop running in this thread, and tests
+    elsewhere run loops of their own.
+    """
     path = find_browser()
     if path is None:
         pytest.skip("no Chromium: install it, or name it with FRAMEPACK_TEST_BROWSER")
