@@ -216,21 +216,21 @@ def test_the_studio_is_there_and_opens_unless_only_programs_are_served(tmp_path:
         port = str(free.getsockname()[1])
     asked = ("--inbrowser", "--server", "127.0.0.1", "--port", port)
     with _serving(tmp_path, *asked, BROWSER=f"{browser} %s") as (_, url):
-        until(opened.exists, 20)
-        with urllib.request.urlopen(url, timeout=20) as page:
+        until(opened.exists, 60)
+        with urllib.request.urlopen(url, timeout=60) as page:
             assert page.headers["Content-Type"].startswith("text/html")
         again = _framepack("serve", *asked, cwd=tmp_path, BROWSER=f"{browser} %s")
         assert (again.returncode, again.stdout.strip()) == (0, url)
-        until(lambda: len(opened.read_text().splitlines()) == 2, 20)
+        until(lambda: len(opened.read_text().splitlines()) == 2, 60)
     assert opened.read_text().splitlines() == [url, url]
     assert f"The studio is there: open {url}" in _said(tmp_path)
 
     with _serving(tmp_path, "--no-ui", "--port", "0") as (_, url):
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(url, timeout=20)
+            urllib.request.urlopen(url, timeout=60)
         assert refused.value.code == 404
         refused.value.close()
-        with urllib.request.urlopen(f"{url}/healthz", timeout=20) as answer:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
             assert json.load(answer)["status"] == "ok"
     neither = _framepack("serve", "--no-ui", "--inbrowser", cwd=tmp_path)
     assert (neither.returncode, neither.stderr.count("\n")) == (2, 1)
