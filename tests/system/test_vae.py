@@ -350,6 +350,19 @@ def test_a_plan_says_who_decodes(
     assert "vae (--vae) is 'small'; it must be full," in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("variant", "decoded", "reused"), [(VARIANTS[0], 12, 3), (VARIANTS[1], 13, 2)]
+)
+def test_tiles_that_sections_share_are_decoded_once_and_counted(
+    tmp_path: Path, components: Components, picture: Path, variant: str, decoded: int, reused: int
+) -> None:
+    asked: dict[str, Any] = {**LONG, "variant": variant, "image": picture}
+    made = framepack.generate(output=tmp_path / "out.mp4", components=components, **asked)
+    counts = made.statistics["num_decoded_tiles"], made.statistics["num_reused_tiles"]
+    assert counts == (decoded, reused)
+    assert components.tile_counts == (0, 0), "nothing is kept after the last section"
+
+
 def test_spatial_tiles_of_the_full_vae_change_little(
     components: Components, tmp_path: Path
 ) -> None:

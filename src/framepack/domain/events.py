@@ -48,6 +48,10 @@ class Statistics(TypedDict):
     """Denoising steps taken, all sections together."""
     num_skipped_steps: NotRequired[int]
     """Those of them that a step cache spared the network."""
+    num_decoded_tiles: NotRequired[int]
+    """Temporal tiles that the model's own VAE decoded; 0 if another decoder did it."""
+    num_reused_tiles: NotRequired[int]
+    """Those that were taken over from the window before, bit for bit, and not decoded again."""
     num_sections: int
     """Sections rendered."""
     num_frames: int

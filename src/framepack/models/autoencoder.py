@@ -9,7 +9,7 @@ memory does not grow with the video.
 #   B batch  C latent channels  T latent frames  F frames  H W picture size  h w latent size
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,9 @@ __all__ = [
     "PREVIEW_NAME",
     "DirectConv3d",
     "LatentPreview",
+    "RawTile",
     "StreamingDecoder",
+    "TileCounts",
     "decode_latents",
     "encode_clip",
     "encode_image",
@@ -102,7 +104,7 @@ def decode_latents(
         spatial_tile_px: see ``StreamingDecoder``.
 
     Returns:
-        [1, 3, 4*T - 3, H, W] fp32, about -1..1.
+        [1, 3, 4*T - 3, H, W] fp32 on the CPU, about -1..1.
     """
     return StreamingDecoder(vae, spatial_tile_px=spatial_tile_px).decode(latents)
 
@@ -117,37 +119,66 @@ def tile_starts(num_latents: int) -> range:
     return range(0, num_latents - 1, TILE_STRIDE)
 
 
-class _RawTile(NamedTuple):
+class RawTile(NamedTuple):
+    """A decoded temporal tile."""
+
     latents: Tensor
-    """[1, C, t, h, w]"""
+    """[1, C, t, h, w], as the network took them."""
     pixels: Tensor
-    """[1, 3, 4*t - 3, H, W] fp32, not yet blended with its neighbours."""
+    """[1, 3, 4*t - 3, H, W] on the CPU, not yet blended with its neighbours; in the network's
+    number format, which takes half the room of fp32 where that is fp16."""
+
+
+class TileCounts(NamedTuple):
+    """Temporal tiles of a window, by where they came from."""
+
+    decoded: int
+    reused: int
 
 
 class StreamingDecoder:
     """Decode window after window of one video, in memory that does not grow with it.
 
     Windows overlap, and a temporal tile that the previous window already decoded is taken from
-    there: the result is the same, bit for bit, and a third of the work is saved.
+    there: the result is the same, bit for bit, and a third of the work is saved. Tiles come back
+    where windows are shifted by a multiple of ``TILE_STRIDE``. Their pixels wait on the CPU,
+    so the device holds one tile at a time.
 
     Args:
         vae: the network; its device and number format are used.
         spatial_tile_px: side of spatial tiles in px, a multiple of 32, for devices that are too
             small for whole frames; None decodes whole frames. Tiling changes the result
             slightly, as tiles do not see each other.
+        kept: tiles that another decoder with the same weights, number format and spatial tiles
+            kept of the window before.
 
     Source: tile sizes and blending of diffusers' ``_temporal_tiled_decode``.
     """
 
     def __init__(
-        self, vae: AutoencoderKLHunyuanVideo, *, spatial_tile_px: int | None = None
+        self,
+        vae: AutoencoderKLHunyuanVideo,
+        *,
+        spatial_tile_px: int | None = None,
+        kept: Sequence[RawTile] = (),
     ) -> None:
         if spatial_tile_px is not None and (spatial_tile_px < 32 or spatial_tile_px % 32):
             raise ValueError(f"spatial tile is {spatial_tile_px} px, needed is a multiple of 32")
         self._vae = vae
         self._config = _config(vae)
         self._spatial_tile_px = spatial_tile_px
-        self._previous: list[_RawTile] = []
+        self._kept = tuple(kept)
+        self._counts = TileCounts(0, 0)
+
+    @property
+    def kept(self) -> tuple[RawTile, ...]:
+        """Tiles of the last window, for the next one."""
+        return self._kept
+
+    @property
+    def counts(self) -> TileCounts:
+        """How many tiles of the last window were decoded, and how many taken over."""
+        return self._counts
 
     def __call__(self, latents: Tensor) -> Tensor:
         """Same as ``decode``."""
@@ -161,8 +192,8 @@ class StreamingDecoder:
             latents: [1, C, T, h, w], scaled, T at least 1.
 
         Returns:
-            [1, 3, 4*T - 3, H, W] fp32 on the VAE's device. Values are about -1..1 and not
-            clamped, so that windows can be blended before they are.
+            [1, 3, 4*T - 3, H, W] fp32 on the CPU. Values are about -1..1 and not clamped, so
+            that windows can be blended before they are.
         """
         if latents.ndim != 5 or latents.shape[0] != 1 or latents.shape[2] < 1:
             raise ValueError(f"latents are {list(latents.shape)}, needed are [1, C, T, h, w]")
@@ -172,31 +203,32 @@ class StreamingDecoder:
             scaled[:, :, start : start + TILE_LATENTS].clone()
             for start in tile_starts(latents.shape[2])
         ]
-        tiles = [self._raw_tile(cut) for cut in cuts]
-        # Only whole tiles can come back in the next window: the last one is cut short by its end.
-        self._previous = [tile for tile in tiles if tile.latents.shape[2] == TILE_LATENTS]
+        found = [self._find(cut) for cut in cuts]
+        tiles = [old or self._decode_tile(cut) for old, cut in zip(found, cuts, strict=True)]
+        num_reused = sum(old is not None for old in found)
+        self._counts = TileCounts(len(tiles) - num_reused, num_reused)
+        self._kept = tuple(tiles)
         num_frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
-        size = tiles[0].pixels.shape[3:]
         # Filled in place: joining a list would need the memory of a second window.
-        pixels = tiles[0].pixels.new_empty(1, 3, num_frames, *size)
+        pixels = torch.empty(1, 3, num_frames, *tiles[0].pixels.shape[3:], dtype=torch.float32)
         first = 0
         for clip in _joined([tile.pixels for tile in tiles]):
             pixels[:, :, first : first + clip.shape[2]] = clip
             first += clip.shape[2]
         return pixels
 
-    def forget(self) -> None:
-        """Drop the tiles kept from the previous window, to free their memory."""
-        self._previous = []
-
-    def _raw_tile(self, cut: Tensor) -> _RawTile:
-        """Decode one temporal tile [1, C, t, h, w], or take it from the previous window."""
-        for tile in self._previous:
+    def _find(self, cut: Tensor) -> RawTile | None:
+        """The tile of the previous window with these latents [1, C, t, h, w], or None."""
+        for tile in self._kept:
             if tile.latents.shape == cut.shape and torch.equal(tile.latents, cut):
                 return tile
+        return None
+
+    def _decode_tile(self, cut: Tensor) -> RawTile:
+        """Decode one temporal tile [1, C, t, h, w]."""
         if self._spatial_tile_px is None:
-            return _RawTile(cut, self._network(cut))
-        return _RawTile(cut, self._decode_spatial_tiles(cut, self._spatial_tile_px))
+            return RawTile(cut, self._network(cut).cpu())
+        return RawTile(cut, self._decode_spatial_tiles(cut, self._spatial_tile_px).cpu())
 
     def _decode_spatial_tiles(self, latents: Tensor, side_px: int) -> Tensor:
         """Decode squares of at most ``side_px`` and cross-fade them where they overlap."""
@@ -211,7 +243,8 @@ class StreamingDecoder:
         for top in range(0, latents.shape[3], step):
             row: list[Tensor] = []
             for column, left in enumerate(range(0, latents.shape[4], step)):
-                tile = self._network(latents[:, :, :, top : top + side, left : left + side])
+                cut = latents[:, :, :, top : top + side, left : left + side]
+                tile = self._network(cut).float()
                 if above:
                     tile = _fade(above[column], tile, fade_px, dim=3)
                 if row:
@@ -224,7 +257,7 @@ class StreamingDecoder:
 
     def _network(self, latents: Tensor) -> Tensor:
         pixels: Tensor = self._vae.decoder(self._vae.post_quant_conv(latents))
-        return pixels.float()
+        return pixels
 
 
 class DirectConv3d(nn.Conv3d):
@@ -284,11 +317,12 @@ def _config(vae: AutoencoderKLHunyuanVideo) -> Any:
 
 
 def _joined(tiles: list[Tensor]) -> Iterator[Tensor]:
-    """Cross-fade raw temporal tiles [1, 3, f, H, W] and yield the final frames of each."""
+    """Cross-fade raw temporal tiles [1, 3, f, H, W] in fp32; yield the final frames of each."""
     fade_frames = TEMPORAL_STRIDE * (TILE_LATENTS - 1 - TILE_STRIDE)
     kept_frames = TEMPORAL_STRIDE * TILE_STRIDE
     before = None
-    for index, raw in enumerate(tiles):
+    for index, tile in enumerate(tiles):
+        raw = tile.float()
         is_last = index == len(tiles) - 1
         if before is None:
             clip, kept = raw, kept_frames + 1

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from framepack.domain.settings import Settings
-from framepack.models.autoencoder import LatentPreview, StreamingDecoder
+from framepack.models.autoencoder import LatentPreview, TileCounts
 from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
 from framepack.models.spec import COMPONENTS, ModelSpec
 from framepack.models.transformer import FramePackTransformer3DModel
@@ -43,6 +43,7 @@ from framepack.pipeline.device import (
     choose_dtype,
     memory_bytes,
 )
+from framepack.pipeline.own_decoder import OwnDecoder
 from framepack.pipeline.run_loras import RunLoras
 from framepack.weights.checkpoint import (
     find_weight_files,
@@ -115,7 +116,7 @@ class Components:
         self._progress = progress or (lambda _: None)
         self._slots = {group: _Slot({}) for group in _GROUPS}
         self._processors: dict[str, Any] = {}
-        self._decoder: tuple[int | None, StreamingDecoder] | None = None
+        self._decoder = OwnDecoder()
         self._other_decoder: Callable[[Tensor], Tensor] | None = None
         self._clock = 0
         self._loras = RunLoras()
@@ -272,18 +273,25 @@ class Components:
             latents, config, dtype, self.device, memory_share=self._memory_share
         )
         vae: AutoencoderKLHunyuanVideo = self._network("vae", working_bytes)
-        if self._decoder is None or self._decoder[0] != tile_px:
-            self._decoder = tile_px, StreamingDecoder(vae, spatial_tile_px=tile_px)
-        return self._decoder[1].decode(latents)
+        return self._decoder.decode(vae, latents, tile_px)
+
+    @property
+    def tile_counts(self) -> TileCounts:
+        """Temporal tiles of the window that :meth:`decode` decoded last, if the own VAE did."""
+        return self._decoder.counts
 
     @contextmanager
     def with_decoder(self, decode: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Have :meth:`decode` done by another function inside the block, or by this as ever."""
+        """Have :meth:`decode` done by another function inside the block, or by this as ever.
+
+        At its end what is kept of the video's last window is dropped.
+        """
         self._other_decoder = decode if decode != self.decode else None
         try:
             yield
         finally:
             self._other_decoder = None
+            self._decoder.forget()
 
     def make_working_room(self, num_bytes: int) -> None:
         """Have so much of the device free if possible, for work beside the networks."""
@@ -402,8 +410,6 @@ class Components:
             self._evict(slot)
 
     def _evict(self, slot: _Slot) -> None:
-        if self._slots["vae"] is slot:
-            self._decoder = None
         keep = self.device.type != "cpu" and bool(_KEPT_ON_HOST & slot.modules.keys())
         host_free, _ = memory_bytes(torch.device("cpu"))
         if not self.folders or (keep and _stored_bytes(slot.modules) < 0.8 * host_free):

@@ -207,6 +207,7 @@ class _Run:
         with stats.stage("decode"):
             start, decode = self.conditions.start_latent, self.components.decode
             settled = decode_section(plan, section, history, start, state.seam, decode)
+            stats.count_tiles(*self.components.tile_counts)
             measures = measured(settled) if plan.request.reroll else None
         drift = drift_score(measures, state.reference) if measures is not None else 0.0
         return _Attempt(latents, history, settled, measures, drift)

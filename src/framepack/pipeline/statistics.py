@@ -31,6 +31,8 @@ class RunStatistics:
         stage_s: seconds per stage; they add up to the run's.
         num_steps: denoising steps of finished sections.
         num_skipped_steps: those of them that a step cache spared the network.
+        num_decoded_tiles: temporal tiles that the model's own VAE decoded.
+        num_reused_tiles: those that were taken over from the window before.
         num_sections: finished sections.
         num_frames: frames written.
         peak_host_gb: largest resident memory of any process that worked on the run.
@@ -40,6 +42,8 @@ class RunStatistics:
     stage_s: dict[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     num_steps: int = 0
     num_skipped_steps: int = 0
+    num_decoded_tiles: int = 0
+    num_reused_tiles: int = 0
     num_sections: int = 0
     num_frames: int = 0
     peak_host_gb: float = 0.0
@@ -75,6 +79,11 @@ class RunStatistics:
         self.num_steps += num_steps
         self.num_frames += num_frames
 
+    def count_tiles(self, num_decoded: int, num_reused: int) -> None:
+        """Count the temporal tiles of a decoded window."""
+        self.num_decoded_tiles += num_decoded
+        self.num_reused_tiles += num_reused
+
     def note_memory(self, device: torch.device) -> None:
         """Raise the peaks to what this process has used so far."""
         self.peak_host_gb = max(self.peak_host_gb, peak_host_gb())
@@ -104,6 +113,8 @@ class RunStatistics:
             frame_s={stage: round(self.stage_s[stage] / frames, 5) for stage in _SECTION_STAGES},
             num_steps=self.num_steps,
             num_skipped_steps=self.num_skipped_steps,
+            num_decoded_tiles=self.num_decoded_tiles,
+            num_reused_tiles=self.num_reused_tiles,
             num_sections=self.num_sections,
             num_frames=self.num_frames,
             peak_host_gb=round(self.peak_host_gb, 4),

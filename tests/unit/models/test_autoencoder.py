@@ -103,18 +103,22 @@ def test_direct_convolutions_still_have_gradients(vae: AutoencoderKLHunyuanVideo
     ("first", "second", "num_new"),
     [
         pytest.param(slice(9, 27), slice(0, 18), 4, id="backward"),
+        pytest.param(slice(18, 27), slice(9, 27), 3, id="backward, second window"),
+        pytest.param(slice(10, 28), slice(0, 19), 6, id="backward, last window"),
         pytest.param(slice(0, 18), slice(9, 27), 4, id="forward"),
+        pytest.param(slice(0, 10), slice(1, 19), 6, id="forward, second window"),
     ],
 )
 def test_overlapping_windows_reuse_tiles_bit_for_bit(
     vae: AutoencoderKLHunyuanVideo, first: slice, second: slice, num_new: int
 ) -> None:
-    video = _latents(27)
+    video = _latents(28)
     decoder = CountingDecoder(vae)
     decoder.decode(video[:, :, first])
     decoder.runs = 0
     pixels = decoder.decode(video[:, :, second])
-    assert decoder.runs == num_new  # of 6
+    assert decoder.runs == decoder.counts.decoded == num_new
+    assert decoder.counts.reused == 6 - num_new
     assert torch.equal(pixels, decode_latents(vae, video[:, :, second]))
 
 
@@ -122,9 +126,19 @@ def test_a_reused_tile_is_not_changed_by_blending(vae: AutoencoderKLHunyuanVideo
     latents = _latents(18)
     decoder = CountingDecoder(vae)
     once = decoder.decode(latents)
-    decoder.runs = 0
     assert torch.equal(decoder.decode(latents), once)
-    assert decoder.runs == 1  # the cut-off last tile is never kept
+    assert decoder.counts == (0, 6)
+    assert torch.equal(once, decode_latents(vae, latents))
+
+
+def test_one_changed_latent_frame_changes_what_is_reused(vae: AutoencoderKLHunyuanVideo) -> None:
+    latents = _latents(18)
+    decoder = StreamingDecoder(vae)
+    decoder.decode(latents)
+    other = latents.clone()
+    other[:, :, 10, 0, 0] += 1e-3
+    assert torch.equal(decoder.decode(other), decode_latents(vae, other))
+    assert decoder.counts == (2, 4)  # the tiles from frames 6 and 9 on hold frame 10
 
 
 def test_only_one_window_is_remembered(vae: AutoencoderKLHunyuanVideo) -> None:
@@ -132,10 +146,20 @@ def test_only_one_window_is_remembered(vae: AutoencoderKLHunyuanVideo) -> None:
     sizes = set()
     for seed in range(4):
         decoder.decode(_latents(18, seed=seed))
-        sizes.add(sum(tile.pixels.numel() for tile in decoder._previous))
+        sizes.add(sum(tile.pixels.numel() for tile in decoder.kept))
     assert len(sizes) == 1
-    decoder.forget()
-    assert not decoder._previous
+
+
+def test_tiles_wait_in_the_networks_number_format(vae: AutoencoderKLHunyuanVideo) -> None:
+    half = copy.deepcopy(vae)
+    torch.nn.Module.to(half, torch.bfloat16)
+    video = _latents(27)
+    decoder = StreamingDecoder(half)
+    decoder.decode(video[:, :, :18])
+    assert {tile.pixels.dtype for tile in decoder.kept} == {torch.bfloat16}
+    pixels = decoder.decode(video[:, :, 9:])
+    assert decoder.counts == (4, 2)
+    assert torch.equal(pixels, decode_latents(half, video[:, :, 9:]))
 
 
 def test_bf16_decoding_stays_close(vae: AutoencoderKLHunyuanVideo) -> None:
