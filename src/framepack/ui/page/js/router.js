@@ -49,7 +49,11 @@ export function go(area, ...params) {
 /** Show the page of the address, now and whenever it changes. @param {HTMLElement} root @param {(area: string) => void} onShown */
 export function start(root, onShown) {
   const show = () => showPlace(root, onShown);
-  window.addEventListener("hashchange", () => show().then(() => root.contains(document.activeElement) || root.focus()));
+  window.addEventListener("hashchange", async () => {
+    window.scrollTo(0, 0);
+    await show();
+    if (!root.contains(document.activeElement)) root.focus({ preventScroll: true });
+  });
   return show();
 }
 
