@@ -160,4 +160,5 @@ def test_a_key_that_ends_is_asked_for_again_and_nothing_is_lost(
         expect(dialog).to_be_hidden()
         expect(prompt(page)).to_have_value("not to be lost")
         expect(page.locator(".create-figures dd").first).to_contain_text("s")
+        page.goto("about:blank")  # before the server stops
     page.expected_errors.clear()  # the browser reports every refusal
