@@ -87,6 +87,8 @@ class Camera:
             for index, words in SECTIONS.items():
                 page.locator("[role=option]").nth(index).click()
                 page.get_by_label("Prompt for this section").fill(words)
+                editor = page.locator(".timeline-editor")
+                editor.get_by_label("Section text").select_option("replaces the prompt")
                 page.wait_for_timeout(600)
             page.locator(".create-strip").scroll_into_view_if_needed()
             self._take(page, "walk-3-sections")

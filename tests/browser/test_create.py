@@ -424,3 +424,28 @@ def test_it_is_there_at_once(new_page: Callable[..., Any]) -> None:
             page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         )
     assert min(painted) < 2000
+
+
+def test_a_lost_answer_makes_no_second_video(new_page: Callable[..., Any], studio: Studio) -> None:
+    page = new_page()
+    prompt(page).fill("asked for twice")
+    page.get_by_role("spinbutton", name="Duration").fill("1")
+    page.get_by_role("spinbutton", name="Steps").fill("2")
+    lost = []
+
+    def lose(route: Any) -> None:
+        if route.request.method == "POST" and not lost:
+            lost.append(route.fetch())  # the server has it, and the page never hears of it
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/videos", lose)
+    generate = page.get_by_role("button", name="Generate", exact=True)
+    generate.click()
+    expect(page.get_by_text("The server does not answer").first).to_be_visible()
+    generate.click()
+    expect(page.locator(".create-job")).to_be_visible()
+    found = studio.api.get("/v1/videos", params={"search": "asked for twice"}).json()["data"]
+    assert len(found) == 1
+    page.expected_errors.clear()

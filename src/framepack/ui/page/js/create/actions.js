@@ -3,6 +3,7 @@
 import { api } from "../lib/api.js";
 import { h, icon, on, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { makeVideo } from "../lib/make.js";
 import { announce } from "../lib/notify.js";
 import { body, plan } from "../lib/plan.js";
 import { allSent } from "../forms/uploads.js";
@@ -54,7 +55,7 @@ export function actions(place, { fields, made }) {
 }
 
 async function startVideo() {
-  const video = await api.post("/videos", body());
+  const video = await makeVideo(body());
   return { id: video.id, kind: "video" };
 }
 
@@ -64,7 +65,7 @@ async function startDraft(cacheField) {
   const answer = await api.post("/videos/plan", asked);
   const words = (asked.prompt ?? "").trim().slice(0, NAME_LENGTH);
   const both = draftAndFinal(asked, answer, `${words} · ${answer.seed}`, cacheField);
-  const video = await api.post("/videos", both.draft);
+  const video = await makeVideo(both.draft);
   return { id: video.id, kind: "draft", final: both.final };
 }
 

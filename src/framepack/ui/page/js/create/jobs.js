@@ -4,6 +4,7 @@ import { api } from "../lib/api.js";
 import { h, icon, isStill, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { live } from "../lib/live.js";
+import { makeVideo } from "../lib/make.js";
 import { report } from "../lib/notify.js";
 import { onStored, store, stored } from "../lib/stored.js";
 
@@ -54,7 +55,7 @@ export function jobs(place) {
   const drop = (id) => keep(entries().filter((entry) => entry.id !== id));
   const change = (id, values) => keep(entries().map((entry) => (entry.id === id ? { ...entry, ...values } : entry)));
   const finish = async (entry) => {
-    const video = await api.post("/videos", entry.final);
+    const video = await makeVideo(entry.final);
     add({ id: video.id, kind: "final", partner: entry.id });
     change(entry.id, { partner: video.id });
   };
