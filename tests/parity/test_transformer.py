@@ -50,9 +50,13 @@ def build_pair(**config: Any) -> Pair:
     return ours, theirs
 
 
-@pytest.fixture(scope="module")
-def pair() -> Pair:
-    return build_pair()
+@pytest.fixture(scope="module", params=["modules", "packed"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """Both networks; ours as it was loaded, and with its projections packed as for sampling."""
+    ours, theirs = build_pair()
+    if request.param == "packed":
+        ours.pack_projections()
+    return ours, theirs
 
 
 @torch.inference_mode()
@@ -111,12 +115,15 @@ def test_other_configs_equal_diffusers(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "file", sorted(GOLDEN.glob("transformer-*.safetensors")), ids=lambda f: f.stem
 )
-def test_output_equals_the_official_implementation(file: Path) -> None:
+@pytest.mark.parametrize("packed", [False, True], ids=["modules", "packed"])
+def test_output_equals_the_official_implementation(file: Path, packed: bool) -> None:
     with safe_open(file, "pt") as tensors:
         config = json.loads(tensors.metadata()["config"])
         stored = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
     model = FramePackTransformer3DModel(**config).eval()
     model.load_state_dict(_below("weights.", stored))
+    if packed:
+        model.pack_projections()
     inputs = {
         OFFICIAL_NAMES.get(name, name): value for name, value in _below("inputs.", stored).items()
     }
@@ -189,7 +196,7 @@ def test_arguments_are_named_and_ordered_as_in_diffusers(method: str) -> None:
     ours = inspect.signature(getattr(FramePackTransformer3DModel, method)).parameters
     theirs = inspect.signature(getattr(HunyuanVideoFramepackTransformer3DModel, method)).parameters
     own = [name for name, p in ours.items() if p.kind is p.KEYWORD_ONLY]
-    assert own == (["step_cache"] if method == "forward" else [])
+    assert own == (["step_cache", "reuse"] if method == "forward" else [])
     assert [name for name in ours if name not in own] == list(theirs)
     if method == "__init__":
         assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]

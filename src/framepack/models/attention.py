@@ -15,7 +15,7 @@ from diffusers.models.attention import AttentionModuleMixin
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from torch import Tensor, nn
 
-__all__ = ["FramePackAttention", "JointAttnProcessor", "SelfAttnProcessor", "rotate"]
+__all__ = ["FramePackAttention", "HeadNorm", "JointAttnProcessor", "SelfAttnProcessor", "rotate"]
 
 QKV = tuple[Tensor, Tensor, Tensor]
 
@@ -47,10 +47,11 @@ def rotate(tokens: Tensor, phases: Tensor) -> Tensor:
     return turned.flatten(-2).to(tokens.dtype)
 
 
-class _HeadNorm(nn.RMSNorm):
+class HeadNorm(nn.RMSNorm):
     """RMS norm over the head width whose weight follows the input's dtype, as under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., head_dim] to the same."""
         weight = None if self.weight is None else self.weight.to(x.dtype)
         return F.rms_norm(x, tuple(self.normalized_shape), weight, self.eps)
 
@@ -150,14 +151,14 @@ class FramePackAttention(nn.Module, AttentionModuleMixin):
         self.to_q = nn.Linear(dim, inner)
         self.to_k = nn.Linear(dim, inner)
         self.to_v = nn.Linear(dim, inner)
-        self.norm_q = _HeadNorm(head_dim, eps=1e-6) if qk_norm else None
-        self.norm_k = _HeadNorm(head_dim, eps=1e-6) if qk_norm else None
+        self.norm_q = HeadNorm(head_dim, eps=1e-6) if qk_norm else None
+        self.norm_k = HeadNorm(head_dim, eps=1e-6) if qk_norm else None
         if added:
             self.add_q_proj = nn.Linear(dim, inner)
             self.add_k_proj = nn.Linear(dim, inner)
             self.add_v_proj = nn.Linear(dim, inner)
-            self.norm_added_q = _HeadNorm(head_dim, eps=1e-6) if qk_norm else None
-            self.norm_added_k = _HeadNorm(head_dim, eps=1e-6) if qk_norm else None
+            self.norm_added_q = HeadNorm(head_dim, eps=1e-6) if qk_norm else None
+            self.norm_added_k = HeadNorm(head_dim, eps=1e-6) if qk_norm else None
             self.to_add_out = nn.Linear(inner, dim)
         # A list of one, because the published keys say `to_out.0`.
         self.to_out = nn.ModuleList([nn.Linear(inner, dim)]) if out else None

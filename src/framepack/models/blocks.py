@@ -19,6 +19,8 @@ from framepack.models.attention import FramePackAttention, SelfAttnProcessor
 from framepack.models.embeddings import ConditionEmbedding
 
 __all__ = [
+    "EPS",
+    "ActivatedLinear",
     "FeedForward",
     "FramePackSingleTransformerBlock",
     "FramePackTransformerBlock",
@@ -31,7 +33,8 @@ __all__ = [
 
 Activation = Callable[[Tensor], Tensor]
 
-_EPS = 1e-6
+EPS = 1e-6
+"""What layer norms add to the variance."""
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -52,8 +55,8 @@ def modulate(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     width = tokens.shape[-1:]
     if scale.shape[0] == 1:
         # One set of factors for every token is what layer norm's own weight and bias are.
-        return F.layer_norm(tokens, width, (1 + scale).view(-1), shift.reshape(-1), _EPS)
-    return torch.addcmul(shift, F.layer_norm(tokens, width, eps=_EPS), 1 + scale)
+        return F.layer_norm(tokens, width, (1 + scale).view(-1), shift.reshape(-1), EPS)
+    return torch.addcmul(shift, F.layer_norm(tokens, width, eps=EPS), 1 + scale)
 
 
 class Modulation(nn.Module):
@@ -75,13 +78,16 @@ class Modulation(nn.Module):
         return vectors.unsqueeze(1).chunk(self.parts, dim=-1)
 
 
-class _ActivatedLinear(nn.Module):
+class ActivatedLinear(nn.Module):
+    """Linear, then a function: the first half of a feed-forward."""
+
     def __init__(self, dim: int, hidden: int, activation: Activation) -> None:
         super().__init__()
         self.proj = nn.Linear(dim, hidden)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] to [B, N, hidden]."""
         return self.activation(self.proj(x))
 
 
@@ -98,7 +104,7 @@ class FeedForward(nn.Module):
         super().__init__()
         # Entry 1 keeps the published numbering, where training had a dropout.
         self.net = nn.ModuleList(
-            [_ActivatedLinear(dim, hidden, activation), nn.Identity(), nn.Linear(hidden, dim)]
+            [ActivatedLinear(dim, hidden, activation), nn.Identity(), nn.Linear(hidden, dim)]
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,7 +221,7 @@ class _RefinerBlock(nn.Module):
     def __init__(self, num_attention_heads: int, attention_head_dim: int) -> None:
         super().__init__()
         dim = num_attention_heads * attention_head_dim
-        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=EPS)
         self.attn = FramePackAttention(
             dim,
             num_attention_heads,
@@ -223,7 +229,7 @@ class _RefinerBlock(nn.Module):
             qk_norm=False,
             processor=SelfAttnProcessor(),
         )
-        self.norm2 = nn.LayerNorm(dim, eps=_EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=EPS)
         self.ff = FeedForward(dim, 4 * dim, activation=F.silu)
         self.norm_out = Modulation(dim, 2)
 

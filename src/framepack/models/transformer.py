@@ -7,7 +7,7 @@ the order of the history they are given, and in nothing else.
 # Shape letters are those of docs/notation.md:
 #   B batch  C channels  T latent frames  H W latent size  N tokens  M text tokens  D token width
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -40,22 +40,25 @@ from framepack.models.embeddings import (
     TokenGrid,
     VisionProjection,
 )
+from framepack.models.fused import (
+    TokenBuffer,
+    complex_phases,
+    fused_blocks,
+    modulation_vectors,
+    pack_projections,
+    run_fused,
+)
+from framepack.models.inputs import check_geometry, checked_grid, token_grid, trim_text
+from framepack.models.reuse import Reuse, StepCaching
 
 __all__ = ["FramePackTransformer3DModel", "StepCaching", "trim_text"]
 
 
-class StepCaching(Protocol):
-    """What a forward pass asks before it runs its blocks; see ``framepack.sampling.step_cache``."""
+Streams = tuple[list[Tensor], list[Tensor]]
+"""Parts of the latent and of the text stream, [B, n, D] each, in order."""
 
-    @property
-    def after_first_block(self) -> bool:
-        """Whether it goes by what the first block adds, else by what enters it."""
-
-    def reuse(self, signal: Tensor) -> Tensor | None:
-        """What the blocks added to the noisy tokens [B, n, D] last; None if they must run."""
-
-    def keep(self, added: Tensor) -> None:
-        """Take note of what they added now."""
+Conditioning = tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]
+"""Conditioning vector, mask of the text stream, phases of latents and text."""
 
 
 class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree on config_name
@@ -155,7 +158,7 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
         has_clean_x_embedder: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        _check_geometry((patch_size_t, patch_size, patch_size), attention_head_dim, rope_axes_dim)
+        check_geometry((patch_size_t, patch_size, patch_size), attention_head_dim, rope_axes_dim)
         if qk_norm != "rms_norm":
             raise ValueError(f"qk_norm is {qk_norm!r}, FramePack models use 'rms_norm'")
         dim = num_attention_heads * attention_head_dim
@@ -209,6 +212,7 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
         return_dict: bool = True,
         *,
         step_cache: StepCaching | None = None,
+        reuse: Reuse | None = None,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Predict the flow (noise minus clean latents) of one section.
 
@@ -232,6 +236,8 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
             attention_kwargs: ``{"scale": float}`` sets the LoRA scale.
             return_dict: return a ``Transformer2DModelOutput``, else a tuple of one.
             step_cache: may spare the blocks of this pass; None runs them, which is exact.
+            reuse: what earlier passes worked out that holds for this one too; None works out
+                everything, with the same result.
 
         Returns:
             ``sample`` [B, C, T, H, W] fp32.
@@ -240,33 +246,41 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
             ValueError: a tier without indices or with another number of them, vision features
                 or history that the model has no weights for, or missing guidance.
         """
-        noisy_grid = _token_grid(
+        reuse = reuse or Reuse()
+        noisy_grid = token_grid(
             hidden_states,
             torch.arange(hidden_states.shape[2]) if indices_latents is None else indices_latents,
         )
-        tiers = self._embed_history(
-            (latents_history_4x, indices_latents_history_4x),
-            (latents_history_2x, indices_latents_history_2x),
-            (latents_clean, indices_latents_clean),
+        tiers = reuse.in_section(
+            "history",
+            lambda: self._embed_history(
+                (latents_history_4x, indices_latents_history_4x),
+                (latents_history_2x, indices_latents_history_2x),
+                (latents_clean, indices_latents_clean),
+            ),
         )
-        tiers.append((self.x_embedder(hidden_states), noisy_grid))
-        tokens = torch.cat([part for part, _ in tiers], dim=1)
-
-        text, mask = self._embed_text(
-            encoder_hidden_states, encoder_attention_mask, image_embeds, timestep
+        tiers = [*tiers, (self.x_embedder(hidden_states), noisy_grid)]
+        picture = reuse.in_section("picture", lambda: self._embed_picture(image_embeds))
+        prompt, mask = reuse.in_step(
+            "prompt",
+            lambda: self._embed_prompt(encoder_hidden_states, encoder_attention_mask, timestep),
         )
-        temb = self.time_text_embed(timestep, pooled_projections, guidance)
-        phases = torch.cat(
-            self.rope([grid for _, grid in tiers], text.shape[1], tokens.device), dim=1
+        temb = reuse.in_step(
+            "temb", lambda: self.time_text_embed(timestep, pooled_projections, guidance)
         )
-        if mask is not None:
-            mask = torch.cat([mask.new_ones(1).expand(mask.shape[0], tokens.shape[1]), mask], 1)
-            mask = mask[:, None, None, :]
-
-        noisy = self._run(
-            tokens, text, (temb, mask, phases), num_noisy=noisy_grid.num_tokens, cache=step_cache
+        if picture is not None and mask is not None:
+            mask = torch.cat([mask.new_ones(picture.shape[:2]), mask], dim=1)
+        streams = [part for part, _ in tiers], [prompt] if picture is None else [picture, prompt]
+        num_text = sum(part.shape[1] for part in streams[1])
+        phases = reuse.in_section(
+            ("phases", num_text),
+            lambda: self.rope([grid for _, grid in tiers], num_text, hidden_states.device),
         )
-        scale, shift = self.norm_out(temb)
+        rest = temb, mask, phases
+        noisy = self._run_fused(streams, rest, noisy_grid.num_tokens, step_cache, reuse)
+        if noisy is None:
+            noisy = self._run(streams, rest, noisy_grid.num_tokens, step_cache)
+        scale, shift = reuse.in_step("norm_out", lambda: self.norm_out(temb))
         patches = self.proj_out(modulate(noisy, shift, scale))
         _, kh, kw = FULL_RATE_KERNEL
         sample = rearrange(
@@ -293,59 +307,91 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
             )
         near_to_far = self.clean_x_embedder(clean, history_2x, history_4x)
         return [
-            (tokens, _checked(_token_grid(latents, indices, pool), tokens))
+            (tokens, checked_grid(token_grid(latents, indices, pool), tokens))
             for (latents, indices), tokens, pool in zip(
                 tiers, near_to_far[::-1], (4, 2, 1), strict=True
             )
             if latents is not None
         ]
 
-    def _embed_text(
-        self,
-        prompt: Tensor,
-        prompt_mask: Tensor | None,
-        image_embeds: Tensor | None,
-        timestep: Tensor,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The text stream [B, K + M, D] (picture first) and its mask, None when all is real."""
-        prompt, mask = trim_text(prompt, prompt_mask)
-        text: Tensor = self.context_embedder(prompt, timestep, mask)
+    def _embed_picture(self, image_embeds: Tensor | None) -> Tensor | None:
+        """The picture's tokens [B, K, D], which stand before the prompt's."""
         if image_embeds is None:
-            return text, mask
+            return None
         if self.image_projection is None:
             raise ValueError(
                 "image_embeds were given, but this model has no vision projection; "
                 "use weights with has_image_proj or leave image_embeds out"
             )
-        picture = self.image_projection(image_embeds)
-        if mask is not None:
-            mask = torch.cat([mask.new_ones(picture.shape[:2]), mask], dim=1)
-        return torch.cat([picture, text], dim=1), mask
+        picture: Tensor = self.image_projection(image_embeds)
+        return picture
+
+    def _embed_prompt(
+        self, prompt: Tensor, prompt_mask: Tensor | None, timestep: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The prompt's tokens [B, M, D] and their mask, None when all are real."""
+        prompt, mask = trim_text(prompt, prompt_mask)
+        return self.context_embedder(prompt, timestep, mask), mask
+
+    def pack_projections(self) -> None:
+        """Lay weights that share an input side by side, for faster passes without gradients.
+
+        Call it when the weights are where they stay. Keys, shapes and values do not change, and
+        results only as rounding does. See :mod:`framepack.models.fused`.
+        """
+        pack_projections(self)
+
+    def _run_fused(
+        self,
+        streams: Streams,
+        rest: Conditioning,
+        num_noisy: int,
+        cache: StepCaching | None,
+        reuse: Reuse,
+    ) -> Tensor | None:
+        """What :meth:`_run` gives, where nothing hinders fusing; None where something does."""
+        temb, mask, (phases, _) = rest
+        blocks = (*self.transformer_blocks, *self.single_transformer_blocks)
+        fused = fused_blocks(blocks, streams[0][-1]) if mask is None else None
+        if fused is None or phases.shape[0] != 1:
+            return None
+        tokens, text = streams
+        num_latent = sum(part.shape[1] for part in tokens)
+        buffer = TokenBuffer(
+            torch.cat([*tokens, *text], dim=1)[0], num_latent, num_latent - num_noisy
+        )
+        turns = reuse.in_section("turns", lambda: complex_phases(phases))
+        vectors = reuse.in_step("modulation", lambda: modulation_vectors(blocks, temb))
+        return run_fused(fused, buffer, vectors, turns, cache)
 
     def _run(
         self,
-        tokens: Tensor,
-        text: Tensor,
-        rest: tuple[Tensor, Tensor | None, Tensor],
-        *,
+        streams: Streams,
+        rest: Conditioning,
         num_noisy: int,
         cache: StepCaching | None,
     ) -> Tensor:
         """The noisy tokens [B, n, D] after all blocks, or as a cache takes them to be."""
+        tokens, text = (torch.cat(parts, dim=1) for parts in streams)
+        temb, mask, (phases, text_phases) = rest
+        if mask is not None:
+            mask = torch.cat([mask.new_ones(1).expand(mask.shape[0], tokens.shape[1]), mask], 1)
+            mask = mask[:, None, None, :]
+        inputs = temb, mask, torch.cat([phases, text_phases], dim=1)
         entered, first = tokens, 0
         if cache is not None:
             if cache.after_first_block:
-                tokens, text = self._run_blocks(slice(0, 1), tokens, text, rest)
+                tokens, text = self._run_blocks(slice(0, 1), tokens, text, inputs)
                 signal = tokens - entered
                 entered, first = tokens, 1
             else:
                 first_block: Any = self.transformer_blocks[0]
-                shift, scale, *_ = first_block.norm1(rest[0])
+                shift, scale, *_ = first_block.norm1(temb)
                 signal = modulate(tokens, shift, scale)
             added = cache.reuse(signal)
             if added is not None:
                 return entered[:, -num_noisy:] + added
-        tokens, _ = self._run_blocks(slice(first, None), tokens, text, rest)
+        tokens, _ = self._run_blocks(slice(first, None), tokens, text, inputs)
         noisy: Tensor = self.join_shards(tokens)[:, -num_noisy:]
         if cache is not None:
             cache.keep(noisy - entered[:, -num_noisy:])
@@ -375,61 +421,3 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
                     image_rotary_emb=phases,
                 )
         return tokens, text
-
-
-def trim_text(embeds: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Cut the padding that no sample of the batch needs.
-
-    With one prompt, or prompts of one length, nothing is left to mask and attention runs its
-    fastest kernels; only a batch of different lengths keeps a mask.
-
-    Args:
-        embeds: [B, M, E] prompt embeddings, padded at the end.
-        mask: [B, M], nonzero for real tokens; None when all are.
-
-    Returns:
-        [B, m, E] with m the longest length, and a [B, m] bool mask on the embeddings' device,
-        or None when every token that is left is real.
-    """
-    if mask is None:
-        return embeds, None
-    on_host = mask.detach().cpu() != 0
-    used = on_host.any(dim=0).nonzero()
-    longest = int(used[-1]) + 1 if len(used) else 1  # no token at all: one, masked
-    on_host = on_host[:, :longest]
-    return embeds[:, :longest], None if bool(on_host.all()) else on_host.to(embeds.device)
-
-
-def _token_grid(latents: Tensor, indices: Tensor | None, pool: int = 1) -> TokenGrid:
-    """Where the tokens of one tier stand.
-
-    Raises:
-        ValueError: indices are missing or not one per latent frame.
-    """
-    frames, height, width = latents.shape[2:]
-    if indices is None or indices.shape[-1] != frames:
-        found = "no indices" if indices is None else f"{indices.shape[-1]} indices"
-        raise ValueError(
-            f"{frames} latent frames came with {found}; pass one index per latent frame"
-        )
-    _, kh, kw = FULL_RATE_KERNEL
-    return TokenGrid(indices, height // kh, width // kw, (pool, pool, pool))
-
-
-def _checked(grid: TokenGrid, tokens: Tensor) -> TokenGrid:
-    if grid.num_tokens != tokens.shape[1]:
-        raise ValueError(
-            f"a tier of {tokens.shape[1]} tokens has {grid.num_tokens} positions, because its "
-            "latents have an odd height or width; crop them to a multiple of the patch size 2"
-        )
-    return grid
-
-
-def _check_geometry(patch: tuple[int, int, int], head_dim: int, axes_dim: tuple[int, ...]) -> None:
-    if patch != FULL_RATE_KERNEL:
-        raise ValueError(f"patch size is {patch}, the packed context needs {FULL_RATE_KERNEL}")
-    if len(axes_dim) != 3 or sum(axes_dim) != head_dim or any(dim % 2 for dim in axes_dim):
-        raise ValueError(
-            f"rope_axes_dim is {tuple(axes_dim)}, needed are three even numbers that add up to "
-            f"attention_head_dim {head_dim}"
-        )

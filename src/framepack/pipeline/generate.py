@@ -12,7 +12,7 @@ forward-only one from start to end; nothing here depends on which.
 
 import logging
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from framepack.domain.events import (
 from framepack.domain.plan import Plan, Section
 from framepack.domain.settings import Settings
 from framepack.media.drift import SectionMeasures
+from framepack.models.reuse import RunTables
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions, encode_conditions
 from framepack.pipeline.decode import SettledFrames, decode_section
@@ -145,6 +146,7 @@ class _Run:
     components: Components
     conditions: Conditions
     stats: RunStatistics
+    tables: RunTables = field(default_factory=RunTables)
 
     def render(
         self, section: Section, state: RunState, noise: Tensor
@@ -224,9 +226,17 @@ class _Run:
         )
         if section.loras:
             self.components.weigh_loras(section.loras)
+            self.tables.suit(section.loras)
         source = self.workspace.load_source(section) if plan.request.video is not None else None
         steps = denoise_section(
-            plan, section, window, self.conditions, noise, self.components, source=source
+            plan,
+            section,
+            window,
+            self.conditions,
+            noise,
+            self.components,
+            source=source,
+            tables=self.tables,
         )
         preview = PreviewWriter(self.workspace.preview_path, self.components.preview)
         for step, seconds in stats.each("denoise", steps):

@@ -10,6 +10,7 @@ state carries the result.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -159,7 +160,7 @@ def unipc(
             x0 = denoise(x, sigmas[0])
         else:
             order = min(i, 3, steps - 1)
-            step = _unipc_step(levels[i - order : i + 1])
+            step = _unipc_step(tuple(levels[i - order : i + 1]))
             past = known[-order:]
             predicted = _combine(step.decay, x, step.predictor, past)
             x0 = denoise(predicted, sigmas[i])
@@ -179,7 +180,8 @@ class _UniPCStep:
     corrector: tuple[float, ...]
 
 
-def _unipc_step(levels: Sequence[float]) -> _UniPCStep:
+@lru_cache(maxsize=1024)  # sections share their levels
+def _unipc_step(levels: tuple[float, ...]) -> _UniPCStep:
     """Weights of the step from ``levels[-2]`` to ``levels[-1]``, in double precision.
 
     Args:

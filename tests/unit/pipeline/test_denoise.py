@@ -9,6 +9,7 @@ from torch import Tensor
 
 from framepack.domain.plan import Plan
 from framepack.models.encoders import PromptEmbeds
+from framepack.models.reuse import RunTables
 from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.denoise import SectionDenoiser, denoise_section, section_noises
 from framepack.pipeline.history import LatentHistory
@@ -75,6 +76,7 @@ def _denoiser(
     components: FakeComponents,
     conditions: Conditions | None = None,
     render_index: int = 0,
+    tables: RunTables | None = None,
 ) -> SectionDenoiser:
     section = plan.sections[render_index]
     history = LatentHistory.empty(
@@ -87,6 +89,7 @@ def _denoiser(
         history.window(section.indices),
         conditions or _conditions(),
         components,  # type: ignore[arg-type]
+        tables=tables,
     )
 
 
@@ -377,3 +380,32 @@ def test_steps_say_whether_they_were_skipped() -> None:
         CachingComponents(StillNetwork()),  # type: ignore[arg-type]
     )
     assert [step.skipped for step in steps] == OF_EQUAL_STEPS
+
+
+def test_sections_share_what_depends_on_prompt_and_noise_level_only() -> None:
+    network, tables = RecordingNetwork(), RunTables()
+    for render_index in (0, 1):
+        denoiser = _denoiser(
+            _plan(true_cfg_scale=2.0),
+            FakeComponents(network),
+            _conditions(negative=True),
+            render_index=render_index,
+            tables=tables,
+        )
+        for sigma in (1.0, 0.5):
+            denoiser(torch.zeros(SHAPE), torch.tensor(sigma))
+    first, second = network.calls[:4], network.calls[4:]
+    kept = [call["reuse"].step for call in first]
+    assert len({id(each) for each in kept}) == 4, "two levels in two passes"
+    assert all(a is b["reuse"].step for a, b in zip(kept, second, strict=True))
+    sections = {id(call["reuse"].section) for call in network.calls}
+    assert len(sections) == 2
+    assert all(call["reuse"].section is first[0]["reuse"].section for call in first)
+
+
+def test_another_guidance_scale_shares_nothing() -> None:
+    network, tables = RecordingNetwork(), RunTables()
+    for scale in (10.0, 6.0):
+        denoiser = _denoiser(_plan(guidance_scale=scale), FakeComponents(network), tables=tables)
+        denoiser(torch.zeros(SHAPE), torch.tensor(1.0))
+    assert network.calls[0]["reuse"].step is not network.calls[1]["reuse"].step

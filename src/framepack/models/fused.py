@@ -1,0 +1,412 @@
+"""The blocks without hooks, autograd or batch: one token buffer and few, large matrix products.
+
+The modules of ``framepack.models.blocks`` define the network; this is a second way through the
+same weights for the case that sampling always meets. It is taken only where nothing could tell
+the difference but a clock: see :func:`fused_blocks`.
+"""
+
+# Shape letters are those of docs/notation.md:
+#   N latent tokens  M text tokens  S = N + M  H heads  D token width  I = H * head width
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from framepack.models.attention import FramePackAttention, HeadNorm, JointAttnProcessor
+from framepack.models.blocks import (
+    EPS,
+    ActivatedLinear,
+    FeedForward,
+    FramePackSingleTransformerBlock,
+    FramePackTransformerBlock,
+    Modulation,
+)
+from framepack.models.linear import linear
+from framepack.models.reuse import StepCaching
+
+__all__ = [
+    "FusedBlock",
+    "TokenBuffer",
+    "complex_phases",
+    "fused_blocks",
+    "modulation_vectors",
+    "pack_projections",
+    "run_fused",
+]
+
+Vectors = tuple[Tensor, ...]
+"""Shifts, scales with 1 added, and gates of one layer, each [D]."""
+
+_DEVICES = ("cpu", "cuda")  # rotation is a complex product, which not every device has
+_KINDS = frozenset(
+    {
+        ActivatedLinear,
+        FeedForward,
+        FramePackAttention,
+        FramePackSingleTransformerBlock,
+        FramePackTransformerBlock,
+        HeadNorm,
+        Modulation,
+        nn.Identity,
+        nn.Linear,
+        nn.ModuleList,
+    }
+)
+
+
+# --- packing ---------------------------------------------------------------------------------
+
+
+def pack_projections(model: nn.Module) -> None:
+    """Lay the weights of linear layers that share an input side by side in memory.
+
+    Their parameters become slices of one buffer and keep names, shapes and values. Whatever
+    replaces a parameter's memory (``.to(device)``, loading with ``assign``) undoes it; pack again
+    then. Layers that are not plain, quantised ones for example, are left alone.
+
+    Args:
+        model: the transformer, with its weights loaded.
+    """
+    for module in model.modules():
+        if isinstance(module, FramePackTransformerBlock | FramePackSingleTransformerBlock):
+            for group in _groups(module):
+                if all(map(_is_plain, group)) and _packed(group) is None:
+                    _pack(group)
+
+
+def _groups(block: nn.Module) -> list[tuple[nn.Linear, ...]]:
+    """Layers of a block with one input; values, keys, queries, so that the last two touch."""
+    attn: Any = block.attn
+    own = attn.to_v, attn.to_k, attn.to_q
+    if isinstance(block, FramePackTransformerBlock):
+        return [own, (attn.add_v_proj, attn.add_k_proj, attn.add_q_proj)]
+    return [(*own, block.proj_mlp)]  # type: ignore[list-item]
+
+
+def _pack(layers: Sequence[nn.Linear]) -> None:
+    sizes = [layer.out_features for layer in layers]
+    for name in ("weight", "bias"):
+        parameters = [getattr(layer, name) for layer in layers]
+        # Weights that can be trained must stay so, also when they are packed during inference.
+        with torch.inference_mode(parameters[0].is_inference()), torch.no_grad():
+            buffer = torch.cat([parameter.detach() for parameter in parameters])
+            for parameter, part in zip(parameters, buffer.split(sizes), strict=True):
+                parameter.data = part
+
+
+def _packed(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor] | None:
+    """Weight [sum of outputs, in] and bias of the layers as one; None if they lie apart."""
+    weight = _joined([layer._parameters["weight"] for layer in layers])
+    bias = _joined([layer._parameters["bias"] for layer in layers])
+    return None if weight is None or bias is None else (weight, bias)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """One view of tensors that lie in one buffer without gaps, joined along the first axis."""
+    first = parts[0]
+    if first is None or not first.is_contiguous():
+        return None
+    storage, end, rows = first.untyped_storage().data_ptr(), first.data_ptr(), 0
+    for part in parts:
+        if (
+            part is None
+            or part.dtype != first.dtype
+            or part.shape[1:] != first.shape[1:]
+            or not part.is_contiguous()
+            or part.data_ptr() != end
+            or part.untyped_storage().data_ptr() != storage
+        ):
+            return None
+        end += part.nbytes
+        rows += part.shape[0]
+    return first.detach().as_strided((rows, *first.shape[1:]), first.stride())
+
+
+# --- when ------------------------------------------------------------------------------------
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether calling a module does what its class says, and nothing besides."""
+    if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
+        return False
+    if type(module) is nn.Linear:
+        weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
+        # Quantised weights are subclasses.
+        return type(weight) is nn.Parameter and type(bias) is nn.Parameter
+    if type(module) is FramePackAttention:
+        processor = module.processor
+        return type(processor) is JointAttnProcessor and processor._parallel_config is None
+    return True
+
+
+def _all_plain(module: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether a block and all in it are plain, unhooked and of one number format."""
+    if type(module) not in _KINDS or not _is_plain(module):
+        return False
+    for parameter in module._parameters.values():
+        if parameter is not None and parameter.dtype != dtype:
+            return False
+    return all(_all_plain(child, dtype) for child in module._modules.values() if child is not None)
+
+
+def fused_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> "list[FusedBlock] | None":
+    """The blocks as functions on one token buffer, if that makes no difference to anyone.
+
+    Args:
+        blocks: double-stream, then single-stream blocks.
+        tokens: [B, N, D] what is to enter them.
+
+    Returns:
+        One for each block. None where autograd, autocast, a compiler or a hook is at work, where
+        projections are not packed or not plain (adapters, quantisation, layerwise casting,
+        offloading of layers), with context parallelism or with more than one sample.
+    """
+    if (
+        tokens.shape[0] != 1
+        or tokens.device.type not in _DEVICES
+        or torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or torch.is_autocast_enabled(tokens.device.type)
+        or nn.modules.module._has_any_global_hook()
+    ):
+        return None
+    fused: list[FusedBlock] = []
+    for block in blocks:
+        if not _all_plain(block, tokens.dtype):
+            return None
+        weights = [_packed(group) for group in _groups(block)]
+        if any(each is None for each in weights):
+            return None
+        kind: Any = _Double if isinstance(block, FramePackTransformerBlock) else _Single
+        fused.append(kind(block, *weights))
+    return fused
+
+
+# --- how -------------------------------------------------------------------------------------
+
+
+def modulation_vectors(blocks: Iterable[nn.Module], temb: Tensor) -> list[tuple[Vectors, ...]]:
+    """What :meth:`FusedBlock.run` takes, for each block.
+
+    Args:
+        blocks: as for :func:`fused_blocks`.
+        temb: [1, D] conditioning vector.
+    """
+
+    def of(norm: Any) -> Vectors:
+        vectors = [vector.reshape(-1) for vector in norm(temb)]
+        for scale in range(1, len(vectors), 3):
+            vectors[scale] = 1 + vectors[scale]
+        return tuple(vectors)
+
+    return [
+        (of(block.norm1), of(block.norm1_context))
+        if isinstance(block, FramePackTransformerBlock)
+        else (of(block.norm),)
+        for block in blocks
+    ]
+
+
+def complex_phases(phases: Tensor) -> Tensor:
+    """[1, N, D/2, 2] phases as [N, 1, 1, D/2] complex numbers, which a rotation multiplies by."""
+    return torch.view_as_complex(phases[0].contiguous())[:, None, None]
+
+
+class TokenBuffer(NamedTuple):
+    """All tokens of one sample, one after the other; blocks change them in place.
+
+    Attributes:
+        tokens: [S, D] history, then noisy tokens, then text.
+        num_latent: tokens before the text.
+        first_noisy: tokens before the noisy ones.
+    """
+
+    tokens: Tensor
+    num_latent: int
+    first_noisy: int
+
+    @property
+    def latent(self) -> Tensor:
+        """[1, N, D] view of history and noisy tokens."""
+        return self.tokens[: self.num_latent].unsqueeze(0)
+
+    @property
+    def noisy(self) -> Tensor:
+        """[1, n, D] view of the noisy tokens."""
+        return self.latent[:, self.first_noisy :]
+
+
+def run_fused(
+    blocks: Sequence["FusedBlock"],
+    buffer: TokenBuffer,
+    vectors: Sequence[tuple[Vectors, ...]],
+    phases: Tensor,
+    cache: StepCaching | None,
+) -> Tensor:
+    """Run the blocks on a buffer, or have a cache spare them.
+
+    Args:
+        blocks: from :func:`fused_blocks`, at least one.
+        buffer: what enters them; holds anything after it.
+        vectors: from :func:`modulation_vectors`.
+        phases: [N, 1, 1, head width / 2] complex.
+        cache: see the transformer.
+
+    Returns:
+        [1, n, D] noisy tokens after all blocks.
+    """
+    steps = list(zip(blocks, vectors, strict=True))
+    entered: Tensor | None = None
+    if cache is not None:
+        if cache.after_first_block:
+            before = buffer.latent.clone()
+            block, modulation = steps.pop(0)
+            block.run(buffer, modulation, phases)
+            signal = buffer.latent - before
+        else:
+            shift, scale, *_ = vectors[0][0]
+            signal = _modulated(buffer.latent, shift, scale)
+        entered = buffer.noisy.clone()
+        added = cache.reuse(signal)
+        if added is not None:
+            return entered + added
+    for block, modulation in steps[:-1]:
+        block.run(buffer, modulation, phases)
+    for block, modulation in steps[-1:]:
+        block.run_last(buffer, modulation, phases)
+    if cache is not None and entered is not None:
+        cache.keep(buffer.noisy - entered)
+    return buffer.noisy
+
+
+class FusedBlock:
+    """A block as a function on one token buffer."""
+
+    def run(self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor) -> None:
+        """Apply the block to the buffer, in place.
+
+        Args:
+            buffer: all tokens.
+            modulation: one entry of :func:`modulation_vectors`.
+            phases: [N, 1, 1, head width / 2] complex; text is not rotated.
+        """
+        raise NotImplementedError
+
+    def run_last(
+        self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor
+    ) -> None:
+        """:meth:`run` where only the noisy tokens of the result count; others may be anything."""
+        self.run(buffer, modulation, phases)
+
+
+@dataclass(frozen=True)
+class _Double(FusedBlock):
+    block: Any
+    image_qkv: tuple[Tensor, Tensor]
+    text_qkv: tuple[Tensor, Tensor]
+
+    def run(self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor) -> None:
+        x, num_latent, _ = buffer
+        block, attn = self.block, self.block.attn
+        streams = x[:num_latent], x[num_latent:]
+        weights = self.image_qkv, self.text_qkv
+        norms = (attn.norm_k, attn.norm_q), (attn.norm_added_k, attn.norm_added_q)
+        wide = [
+            linear(_modulated(stream, *vectors[:2]), *weight)
+            for stream, vectors, weight in zip(streams, modulation, weights, strict=True)
+        ]
+        for part, pair, turns in zip(wide, norms, (phases, None), strict=True):
+            _norm_and_turn(_heads(part, attn.heads, 3)[:, 1:], pair, turns)
+        heads = _heads(torch.cat(wide), attn.heads, 3)
+        attended = _attend(attn, heads[:, 2], heads[:, 1], heads[:, 0])
+        outs = attn.to_out[0], attn.to_add_out
+        feeds: tuple[FeedForward, ...] = block.ff, block.ff_context
+        parts = attended[:num_latent], attended[num_latent:]
+        for stream, part, vectors, out, feed in zip(
+            streams, parts, modulation, outs, feeds, strict=True
+        ):
+            _, _, gate, shift_ff, scale_ff, gate_ff = vectors
+            stream.addcmul_(gate, linear(part, out.weight, out.bias))
+            stream.addcmul_(gate_ff, _feed(feed, _modulated(stream, shift_ff, scale_ff)))
+
+
+@dataclass(frozen=True)
+class _Single(FusedBlock):
+    block: Any
+    qkv_mlp: tuple[Tensor, Tensor]
+
+    def run(self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor) -> None:
+        self._run(buffer.tokens, slice(None), modulation[0], phases)
+
+    def run_last(
+        self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor
+    ) -> None:
+        noisy = slice(buffer.first_noisy, buffer.num_latent)
+        self._run(buffer.tokens, noisy, modulation[0], phases)
+
+    def _run(self, x: Tensor, rows: slice, vectors: Vectors, phases: Tensor) -> None:
+        """Change some rows; values and keys come from all of them."""
+        shift, scale, gate = vectors
+        attn, out = self.block.attn, self.block.proj_out
+        weight, bias = self.qkv_mlp
+        inner = attn.to_q.out_features
+        normed = _modulated(x, shift, scale)
+        seen = _heads(linear(normed, weight[: 2 * inner], bias[: 2 * inner]), attn.heads, 2)
+        _norm_and_turn(seen[:, 1:], (attn.norm_k,), phases)
+        wide = linear(normed[rows], weight[2 * inner :], bias[2 * inner :])
+        query = _heads(wide[:, :inner], attn.heads, 1)
+        _norm_and_turn(query, (attn.norm_q,), phases[rows])
+        # What was attended takes the queries' place, next to the feed-forward's hidden values.
+        wide[:, :inner].copy_(_attend(attn, query[:, 0], seen[:, 1], seen[:, 0]))
+        torch.ops.aten.gelu_(wide[:, inner:], approximate="tanh")
+        x[rows].addcmul_(gate, linear(wide, out.weight, out.bias))
+
+
+def _modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return F.layer_norm(tokens, tokens.shape[-1:], scale, shift, EPS)
+
+
+def _heads(wide: Tensor, heads: int, parts: int) -> Tensor:
+    """[S, parts * I] as [S, parts, H, head width], a view."""
+    split: Tensor = wide.unflatten(-1, (parts, heads, -1))
+    return split
+
+
+def _norm_and_turn(heads: Tensor, norms: Sequence[Any], phases: Tensor | None) -> None:
+    """RMS norm each part with its weight, then rotate the first tokens, in place, in fp32.
+
+    Args:
+        heads: [S, parts, H, head width].
+        norms: one for each part.
+        phases: [n, 1, 1, head width / 2] complex, of the first n tokens; None turns none.
+    """
+    values = heads.float()  # the same memory if it is fp32 already
+    weight = torch.stack([norm.weight for norm in norms]).unsqueeze(1)
+    mean = values.square().mean(-1, keepdim=True)
+    values.mul_(mean.add_(norms[0].eps).rsqrt_()).mul_(weight)
+    if phases is not None:
+        turned = values[: phases.shape[0]].unflatten(-1, (-1, 2))
+        torch.view_as_complex(turned).mul_(phases)
+    if heads.dtype != values.dtype:
+        heads.copy_(values)
+
+
+def _attend(attn: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """[n, H, head width] each to [n, I], through the back end that was chosen."""
+    attended = attn.processor.attend(
+        query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0), attention_mask=None
+    )
+    flat: Tensor = attended.flatten(2)[0].to(query.dtype)
+    return flat
+
+
+def _feed(feed: FeedForward, tokens: Tensor) -> Tensor:
+    expand: Any = feed.net[0]
+    contract: Any = feed.net[2]
+    hidden = linear(tokens, expand.proj.weight, expand.proj.bias)
+    torch.ops.aten.gelu_(hidden, approximate="tanh")
+    return linear(hidden, contract.weight, contract.bias)

@@ -1,0 +1,58 @@
+"""Linear layers by the faster of the exact ways that a machine has.
+
+The two libraries that torch multiplies matrices with on the CPU differ: MKL keeps its 512-bit
+kernels for one maker's processors, oneDNN uses what a processor has. In fp32 torch asks MKL. On
+other processors with AVX-512 oneDNN is more than twice as fast and rounds no worse.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["linear"]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``x @ weight.T + bias``, without gradients.
+
+    Args:
+        x: [N, in].
+        weight: [out, in].
+        bias: [out].
+
+    Returns:
+        [N, out], contiguous.
+    """
+    if x.device.type == "cpu" and x.dtype == torch.float32 and _prefers_onednn():
+        product: Tensor = _onednn()(x, weight, bias, "none", [], "")
+        return product
+    return F.linear(x, weight, bias)
+
+
+@cache
+def _prefers_onednn() -> bool:
+    """Whether this processor has AVX-512, is not MKL's maker's, and torch has oneDNN."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if not capability.startswith("AVX512") or not torch.backends.mkldnn.is_available():
+        return False
+    return _maker() == "AuthenticAMD" and _onednn() is not None
+
+
+@cache
+def _onednn() -> Any:
+    """The product that torch's compiler calls, or None where torch lacks it."""
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def _maker() -> str:
+    """The processor's maker as it names itself; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("vendor_id"))
+    return next(named, "")
