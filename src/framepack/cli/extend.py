@@ -11,9 +11,12 @@ from framepack.cli.options import (
     JsonFlag,
     KeepPartial,
     ModelsDir,
+    OffloadMode,
     Output,
     Quiet,
     RunDir,
+    VramBudget,
+    VramReserve,
 )
 
 __all__ = ["command"]
@@ -47,6 +50,9 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    offload: OffloadMode = None,
+    vram_budget: VramBudget = None,
+    vram_reserve: VramReserve = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> int:
@@ -60,7 +66,14 @@ def command(
     from framepack.domain.settings import Settings
     from framepack.sequels import stream_extend
 
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+        offload=offload,
+        vram_budget=vram_budget,
+        vram_reserve=vram_reserve,
+    )
     target = Path(output) if output is not None else new_output(settings)
     take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     return run(

@@ -16,10 +16,13 @@ from framepack.cli.options import (
     ModelsDir,
     NoMetadata,
     NoThumbnail,
+    OffloadMode,
     Output,
     Quiet,
     RawFile,
     RunDir,
+    VramBudget,
+    VramReserve,
     request_options,
 )
 
@@ -43,6 +46,9 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    offload: OffloadMode = None,
+    vram_budget: VramBudget = None,
+    vram_reserve: VramReserve = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     **fields: Any,
@@ -57,7 +63,14 @@ def command(
     from framepack.cli.run import run
     from framepack.domain.settings import Settings
 
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+        offload=offload,
+        vram_budget=vram_budget,
+        vram_reserve=vram_reserve,
+    )
     with asked_request(fields, source, output) as request:
         target = Path(output or new_output(settings, one_frame=request.one_frame))
         directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)

@@ -28,10 +28,13 @@ __all__ = [
     "ModelsDir",
     "NoMetadata",
     "NoThumbnail",
+    "OffloadMode",
     "Output",
     "Quiet",
     "RawFile",
     "RunDir",
+    "VramBudget",
+    "VramReserve",
     "check_at_least",
     "given",
     "request_options",
@@ -190,6 +193,39 @@ ModelsDir = Annotated[
         rich_help_panel=_MACHINE,
         help="Folder with weights as <owner>/<repo>/..., searched before the hub cache; default: "
         "the settings' models folder, or LOCAL_MODELS_DIR.",
+    ),
+]
+OffloadMode = Annotated[
+    str | None,
+    typer.Option(
+        "--offload",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Where networks lie while they work: auto, none, model, balanced, group, sequential "
+        "or disk; default: the settings' offload, auto unless set, which takes what fits.",
+    ),
+]
+VramBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--vram-budget",
+        metavar="SIZE",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Memory of the device that may be used, such as 6GB; default: the settings' "
+        "vram_budget, all of it unless set.",
+    ),
+]
+VramReserve = Annotated[
+    str | None,
+    typer.Option(
+        "--vram-reserve",
+        metavar="SIZE",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Memory of the device that is left alone, such as 2GB; default: the settings' "
+        "vram_reserve, none unless set.",
     ),
 ]
 ModelName = Annotated[

@@ -19,10 +19,13 @@ from framepack.cli.options import (
     ModelsDir,
     NoMetadata,
     NoThumbnail,
+    OffloadMode,
     Output,
     Quiet,
     RawFile,
     RunDir,
+    VramBudget,
+    VramReserve,
     request_options,
 )
 
@@ -49,6 +52,9 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    offload: OffloadMode = None,
+    vram_budget: VramBudget = None,
+    vram_reserve: VramReserve = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     verbose: Annotated[
@@ -69,7 +75,14 @@ def command(
     from framepack.domain.settings import Settings
     from framepack.media.outputs import Outputs
 
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+        offload=offload,
+        vram_budget=vram_budget,
+        vram_reserve=vram_reserve,
+    )
     outputs = Outputs.of(
         output or _ANY_VIDEO,
         frames_dir=frames_dir,

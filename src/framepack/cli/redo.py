@@ -11,9 +11,12 @@ from framepack.cli.options import (
     JsonFlag,
     KeepPartial,
     ModelsDir,
+    OffloadMode,
     Output,
     Quiet,
     RunDir,
+    VramBudget,
+    VramReserve,
     whole_number,
 )
 from framepack.domain.choices import MAX_SEED
@@ -66,6 +69,9 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    offload: OffloadMode = None,
+    vram_budget: VramBudget = None,
+    vram_reserve: VramReserve = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> int:
@@ -87,7 +93,14 @@ def command(
     if seed is not None:
         needed = f"a whole number from 0 to {MAX_SEED}"
         seed_number = whole_number("--seed", seed, needed, lowest=0, highest=MAX_SEED)
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+        offload=offload,
+        vram_budget=vram_budget,
+        vram_reserve=vram_reserve,
+    )
     target = Path(output) if output is not None else new_output(settings)
     take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     return run(

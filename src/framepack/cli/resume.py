@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from framepack.cli.options import Device, DtypeName, JsonFlag, KeepPartial, ModelsDir, Quiet
+from framepack.cli.options import (
+    Device,
+    DtypeName,
+    JsonFlag,
+    KeepPartial,
+    ModelsDir,
+    OffloadMode,
+    Quiet,
+    VramBudget,
+    VramReserve,
+)
 from framepack.domain.errors import InvalidRequest
 
 __all__ = ["command"]
@@ -21,6 +31,9 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    offload: OffloadMode = None,
+    vram_budget: VramBudget = None,
+    vram_reserve: VramReserve = None,
     keep_partial: KeepPartial = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
@@ -31,7 +44,14 @@ def command(
     """
     from framepack.domain.settings import Settings
 
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+        offload=offload,
+        vram_budget=vram_budget,
+        vram_reserve=vram_reserve,
+    )
     run_dir = Path(directory)
     if not (run_dir / "run.json").is_file():  # found before torch is imported, which takes seconds
         raise InvalidRequest(

@@ -109,8 +109,8 @@ def _advice(error: BaseException) -> str:
     detail = (str(error).strip() or "no memory left").splitlines()[0].split(". ")[0]
     return (
         f"this machine's memory does not suffice ({detail}); use a smaller --resolution or "
-        "--latent-window-size, close other programs, or --model tiny; `framepack doctor` says what "
-        "fits"
+        "--latent-window-size, --offload group or sequential, close other programs, or --model "
+        "tiny; `framepack doctor` says what fits"
     )
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from framepack.cli.console import say, write
-from framepack.cli.options import Device, DtypeName, ModelsDir, Quiet
+from framepack.cli.options import (
+    Device,
+    DtypeName,
+    ModelsDir,
+    OffloadMode,
+    Quiet,
+    VramBudget,
+    VramReserve,
+)
 from framepack.cli.reach import answers, far_addresses, open_browser
 from framepack.domain.errors import InvalidRequest
 
@@ -120,6 +128,9 @@ def command(
     device: Device = None,
     dtype: DtypeName = None,
     models_dir: ModelsDir = None,
+    offload: OffloadMode = None,
+    vram_budget: VramBudget = None,
+    vram_reserve: VramReserve = None,
     quiet: Quiet = False,
 ) -> int:
     """Serve the studio in the browser, and the HTTP API behind it.
@@ -137,7 +148,14 @@ def command(
         )
     if in_browser and no_ui:
         raise InvalidRequest("--inbrowser opens the studio, which --no-ui leaves out; drop one")
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+        offload=offload,
+        vram_budget=vram_budget,
+        vram_reserve=vram_reserve,
+    )
     config = service_config(
         settings,
         host=_EVERYWHERE if share else host,

@@ -11,6 +11,7 @@ __all__ = [
     "X264_PRESETS",
     "Enhancer",
     "Interpolation",
+    "Offload",
     "Solver",
     "StepCacheMethod",
     "Vae",
@@ -27,6 +28,8 @@ Vae = Literal["full", "tiny", "remote"]
 StepCacheMethod = Literal["off", "teacache", "first_block"]
 """What a step must resemble the one before in, for its blocks to be skipped."""
 Interpolation = Literal["rife", "minterpolate", "blend"]
+Offload = Literal["auto", "none", "model", "balanced", "group", "sequential", "disk"]
+"""Where networks lie while they work; ``auto`` takes the first of the others that fits."""
 X264Preset = Literal[
     "ultrafast",
     "superfast",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from platformdirs import user_config_path
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,8 +21,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from framepack.domain.choices import Vae
+from framepack.domain.choices import Offload, Vae
 from framepack.domain.errors import InvalidRequest
+from framepack.domain.memory_size import memory_size_bytes
 
 __all__ = ["DEFAULT_INSTRUCTION", "SHARED_VARIABLES", "Settings", "settings_path"]
 
@@ -185,6 +186,25 @@ class Settings(BaseSettings):
         title="Number format",
         description="Number format of the weights; auto takes what the device is good at.",
     )
+    offload: Offload = Field(
+        "auto",
+        title="Offloading",
+        description="Where networks lie while they work: auto for what fits, none for all on the "
+        "device, model for one network at a time, balanced for as many of the transformer's "
+        "blocks as fit, group for two at a time, sequential for layer by layer, disk for blocks "
+        "read from their file.",
+    )
+    vram_budget: str | None = Field(
+        None,
+        title="Memory budget",
+        description="Memory of the device that networks and their work may take, such as 6GB; a "
+        "plain number counts GB. All of it unless given.",
+    )
+    vram_reserve: str | None = Field(
+        None,
+        title="Memory reserve",
+        description="Memory of the device, or of the budget, that is left alone, such as 2GB.",
+    )
     offline: bool = Field(
         False,
         title="Offline",
@@ -230,6 +250,15 @@ class Settings(BaseSettings):
     def _expand_home(cls, path: Path | None) -> Path | None:
         """A shell expands ``~``; the settings file has none."""
         return path.expanduser() if path is not None else None
+
+    @field_validator("vram_budget", "vram_reserve", mode="before")
+    @classmethod
+    def _read_size(cls, value: Any, info: ValidationInfo) -> Any:
+        """A file may have a number; what cannot be read is said before anything is loaded."""
+        if value is None or value == "":
+            return None
+        memory_size_bytes(value, str(info.field_name))
+        return str(value)
 
     _flags: frozenset[str] = PrivateAttr(frozenset())
 

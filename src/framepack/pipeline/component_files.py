@@ -43,13 +43,16 @@ _KINDS = {
 }
 
 
-def load_network(name: str, folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def load_network(
+    name: str, folder: Path, dtype: torch.dtype | None, device: torch.device
+) -> nn.Module:
     """Read a network of a model into the memory of a device.
 
     Args:
         name: a network among COMPONENTS.
         folder: of its config and weights.
-        dtype: number format it gets.
+        dtype: number format it gets; None keeps that of the files, which a transformer alone
+            can, and on the CPU its weights then stay in the mapped files.
         device: where it goes.
 
     Raises:
@@ -57,6 +60,7 @@ def load_network(name: str, folder: Path, dtype: torch.dtype, device: torch.devi
     """
     if name == "transformer":
         return load_transformer(folder, dtype=dtype, device=device)
+    assert dtype is not None
     if name == "vae":
         return load_vae(folder, dtype=dtype, device=device)
     if name == "text_encoder":

@@ -1,14 +1,14 @@
 """The networks of one model, loaded when they are first needed, on the device while in use.
 
 One scheme serves every device: what fits stays. When the next network does not fit beside the
-others, those not used for longest make room. A transformer that does not fit even alone is an
-error that says so.
+others, those not used for longest make room. One that does not fit even alone is streamed, block
+by block. ``Settings.offload`` asks for one of these ways, and a budget for less of the device.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from framepack.domain.choices import Offload
 from framepack.domain.settings import Settings
+from framepack.memory.placement import NetworkPlacement, NetworkSize, PlacementError
 from framepack.models.autoencoder import LatentPreview, TileCounts
 from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
 from framepack.models.spec import COMPONENTS, ModelSpec
@@ -43,13 +45,17 @@ from framepack.pipeline.device import (
     choose_dtype,
     memory_bytes,
 )
+from framepack.pipeline.offloading import (
+    MemoryLimits,
+    Slot,
+    limit_allocator,
+    measure,
+    place_streamed,
+    stored_bytes,
+)
 from framepack.pipeline.own_decoder import OwnDecoder
 from framepack.pipeline.run_loras import RunLoras
-from framepack.weights.checkpoint import (
-    find_weight_files,
-    locate_all,
-    num_parameters,
-)
+from framepack.weights.checkpoint import locate_all
 from framepack.weights.hashing import HashCache, hash_folder
 from framepack.weights.locate import read_json
 from framepack.weights.lora import LoraFile
@@ -72,17 +78,7 @@ _READERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 # These alternate in every section: reading them from disk each time would be slow.
 _KEPT_ON_HOST = frozenset({"vae", "transformer"})
-
-_WORKING_SHARE = 0.15  # activations of a network in proportion to its weights
-
-
-@dataclass
-class _Slot:
-    """One group of networks: what is loaded, where it is, when it was used."""
-
-    modules: dict[str, nn.Module]
-    on_device: bool = False
-    last_used: int = 0
+_HOST = torch.device("cpu")
 
 
 class Components:
@@ -106,6 +102,7 @@ class Components:
         *,
         requested_dtype: str = "auto",
         memory_share: float = 1.0,
+        limits: MemoryLimits | None = None,
         progress: LoadProgress | None = None,
     ) -> None:
         self.spec = spec
@@ -113,8 +110,10 @@ class Components:
         self.folders = dict(folders)
         self._dtypes = {name: choose_dtype(device, name, requested_dtype) for name in COMPONENTS}
         self._memory_share = memory_share
+        self._limits = limits or MemoryLimits()
+        self._section_tokens: int | None = None
         self._progress = progress or (lambda _: None)
-        self._slots = {group: _Slot({}) for group in _GROUPS}
+        self._slots = {group: Slot({}) for group in _GROUPS}
         self._processors: dict[str, Any] = {}
         self._decoder = OwnDecoder()
         self._other_decoder: Callable[[Tensor], Tensor] | None = None
@@ -272,7 +271,12 @@ class Components:
             return self._other_decoder(latents)
         config, dtype = self.vae.config, self._dtypes["vae"]
         tile_px, working_bytes = decoding_tile(
-            latents, config, dtype, self.device, memory_share=self._memory_share
+            latents,
+            config,
+            dtype,
+            self.device,
+            memory_share=self._memory_share,
+            total_bytes=self._free()[1],
         )
         vae: AutoencoderKLHunyuanVideo = self._network("vae", working_bytes)
         return self._decoder.decode(vae, latents, tile_px)
@@ -294,6 +298,17 @@ class Components:
         finally:
             self._other_decoder = None
             self._decoder.forget()
+
+    def expect(self, num_tokens: int) -> None:
+        """Say how many tokens the sections to come have, which decides what may stay.
+
+        Args:
+            num_tokens: see ``offloading.section_tokens``.
+        """
+        slot = self._slots["transformer"]
+        if num_tokens != self._section_tokens and slot.on_device and slot.streamers:
+            self._evict(slot)  # comes back with as many resident blocks as fit now
+        self._section_tokens = num_tokens
 
     def make_working_room(self, num_bytes: int) -> None:
         """Have so much of the device free if possible, for work beside the networks."""
@@ -318,16 +333,22 @@ class Components:
         """
         slot = self._slots["transformer"]
         self._loras = RunLoras(loras, keeps_originals=are_weighed or not self.folders)
+        if loras and slot.streamers:
+            self._evict(slot)  # they are merged where the weights rest
+            if slot.is_from_disk:
+                slot.forget()
         if slot.on_device:
             self._loras.merge(slot.modules["transformer"])
         try:
             yield
         finally:
             used, self._loras = self._loras, RunLoras()
+            if slot.streamers and used.is_merged:
+                self._evict(slot)
             if used.keeps_originals:
                 used.remove()
             elif used.is_merged:
-                slot.modules.clear()
+                slot.forget()
                 slot.on_device = False
 
     def weigh_loras(self, weights: Sequence[float]) -> None:
@@ -337,6 +358,8 @@ class Components:
             weights: one for each, in order.
         """
         self._network("transformer")  # on another device sums would round differently
+        if self._slots["transformer"].streamers:
+            self._evict(self._slots["transformer"])
         self._loras.weigh(weights)
 
     def load(self, names: Sequence[str] = COMPONENTS) -> None:
@@ -345,6 +368,8 @@ class Components:
             if name not in _GROUP_OF:
                 self._processor(name)
                 continue
+            if self._limits.is_exclusive:
+                continue  # each would drive out the one before
             group = _GROUP_OF[name]
             if not self._slots[group].on_device and not self._fits(self._needed_bytes(group)):
                 return
@@ -367,16 +392,24 @@ class Components:
         self._clock += 1
         slot.last_used = self._clock
         if not slot.on_device:
-            self._make_room(group, self._needed_bytes(group), working_bytes)
-            self._bring(group)
+            self._bring(group, self._make_room(group, self._needed_bytes(group), working_bytes))
         elif working_bytes:
             self._evict_for(group, working_bytes)
         return slot.modules[name]
 
-    def _bring(self, group: str) -> None:
-        """Load a group, or move it from host memory, to the device."""
+    def _bring(self, group: str, placed: Mapping[str, NetworkPlacement]) -> None:
+        """Load a group, or move it from host memory, to the device.
+
+        Args:
+            group: it.
+            placed: those of its networks that are streamed.
+        """
         slot = self._slots[group]
         for name in _GROUPS[group]:
+            if name in placed:
+                self._stream(slot, name, placed[name])
+                continue
+            slot.stop_streaming(name)
             if name in slot.modules:
                 slot.modules[name] = nn.Module.to(slot.modules[name], self.device)
             else:
@@ -390,55 +423,95 @@ class Components:
                 self._loras.merge(slot.modules[name])
         slot.on_device = True
 
-    def _make_room(self, group: str, needed_bytes: int, working_bytes: int) -> None:
-        """Have ``needed_bytes`` free for a group, and if possible working memory beside it."""
-        self._evict_for(group, needed_bytes + working_bytes)
-        if not self._fits(needed_bytes):
-            free, total = memory_bytes(self.device)
+    def _stream(self, slot: Slot, name: str, placement: NetworkPlacement) -> None:
+        """Have a network's blocks or layers come to the device when they run."""
+        slot.prepare(name, placement)
+        if name not in slot.modules:
+            self._progress(name)
+            logger.info("reading %s from %s, to be streamed", name, self.folders[name])
+            # Where LoRAs are merged, they are added in the number format that is computed in.
+            as_stored = placement.from_disk and not self._loras.loras
+            dtype = None if as_stored else self._dtypes[name]
+            slot.modules[name] = load_network(name, self.folders[name], dtype, _HOST)
+        if name not in slot.streamers:
+            slot.modules[name] = nn.Module.to(slot.modules[name], _HOST)
+        if name == "transformer":
+            self._loras.merge(slot.modules[name])
+        slot.stream(name, placement, self.device, self._dtypes[name], self._free()[0])
+
+    def _make_room(
+        self, group: str, needed_bytes: int, working_bytes: int
+    ) -> Mapping[str, NetworkPlacement]:
+        """Have room for a group, and if possible working memory beside it.
+
+        Returns:
+            Those of its networks that must be streamed, by name.
+
+        Raises:
+            DeviceMemoryError: it does not fit in any way that is allowed.
+        """
+        limits, slot = self._limits, self._slots[group]
+        if limits.offload != "none":
+            self._evict_for(
+                group, sys.maxsize if limits.is_exclusive else needed_bytes + working_bytes
+            )
+        if limits.allows_whole and self._fits(needed_bytes):
+            return {}
+        host_free, _ = memory_bytes(_HOST)
+        free, total = self._free()
+        sizes = [self._size(name) for name in _GROUPS[group]]
+        try:
+            return place_streamed(limits, self.device, sizes, free, host_free + slot.host_bytes)
+        except PlacementError as error:
             raise DeviceMemoryError(
                 f"the {group} of {self.spec.title} needs {needed_bytes / 1e9:.1f} GB with working "
-                f"memory; {self.device} has {free / 1e9:.1f} of {total / 1e9:.1f} GB free. This "
-                "version keeps each network on the device as a whole: free memory there, use a "
-                "larger device or a smaller size, --device cpu with enough RAM, or --model tiny"
-            )
+                f"memory; {self.device} has {max(free, 0) / 1e9:.1f} of {total / 1e9:.1f} GB free "
+                f"for it{error}. Free or allow more memory there, use a larger device or a smaller "
+                "size, --offload sequential, --device cpu with enough RAM, or --model tiny"
+            ) from error
 
     def _evict_for(self, group: str, needed_bytes: int) -> None:
         """Move the longest unused groups away until enough is free or none is left."""
         others = [slot for name, slot in self._slots.items() if name != group and slot.on_device]
-        _, total = memory_bytes(self.device)
+        _, total = self._free()
         left_out = int(total * (1 - self._memory_share))
         for slot in sorted(others, key=lambda slot: slot.last_used):
             if self._fits(needed_bytes + left_out):
                 return
             self._evict(slot)
 
-    def _evict(self, slot: _Slot) -> None:
-        keep = self.device.type != "cpu" and bool(_KEPT_ON_HOST & slot.modules.keys())
+    def _evict(self, slot: Slot) -> None:
+        alternates = bool(_KEPT_ON_HOST & slot.modules.keys())
+        keep = self.device.type != "cpu" and alternates
         host_free, _ = memory_bytes(torch.device("cpu"))
-        if not self.folders or (keep and _stored_bytes(slot.modules) < 0.8 * host_free):
+        if slot.streamers and (alternates or not self.folders):
+            slot.release()
+        elif not self.folders or (keep and stored_bytes(slot.modules) < 0.8 * host_free):
             for name, module in slot.modules.items():
                 slot.modules[name] = nn.Module.to(module, "cpu")
         else:
-            slot.modules.clear()  # read from disk again when they are needed again
+            slot.forget()  # read from disk again when they are needed again
             if self._slots["transformer"] is slot:
                 self._loras.forget()
         slot.on_device = False
 
     def _fits(self, needed_bytes: int) -> bool:
-        free, _ = memory_bytes(self.device)
-        return needed_bytes <= free
+        return needed_bytes <= self._free()[0]
+
+    def _free(self) -> tuple[int, int]:
+        """Free and total bytes of the device that may be used."""
+        held = sum(slot.held_bytes for slot in self._slots.values())
+        return self._limits.apply(*memory_bytes(self.device), held)
 
     def _needed_bytes(self, group: str) -> int:
         """Weights of a group on the device, and what it takes to run them."""
-        weights = 0
-        for name in _GROUPS[group]:
-            module = self._slots[group].modules.get(name)
-            if module is not None:
-                weights += _stored_bytes({name: module})
-            else:
-                files = find_weight_files(self.folders[name])
-                weights += num_parameters(files) * self._dtypes[name].itemsize
-        return int(weights * (1 + _WORKING_SHARE))
+        sizes = [self._size(name) for name in _GROUPS[group]]
+        return sum(size.weight_bytes + size.working_bytes for size in sizes)
+
+    def _size(self, name: str) -> NetworkSize:
+        slot = self._slots[_GROUP_OF[name]]
+        place = self.folders.get(name) or slot.modules[name]
+        return measure(name, place, self._dtypes[name], self._section_tokens)
 
 
 def load_components(
@@ -446,6 +519,7 @@ def load_components(
     settings: Settings,
     *,
     memory_share: float = 1.0,
+    offload: Offload | None = None,
     progress: LoadProgress | None = None,
     preload: Sequence[str] = COMPONENTS,
 ) -> Components:
@@ -456,6 +530,7 @@ def load_components(
         settings: device, number format, and where files are looked for.
         memory_share: of the device's memory, that is reckoned with: a smaller one gives smaller
             decoding tiles and moves networks away sooner.
+        offload: in place of the settings'.
         progress: told each component's name as it is read.
         preload: components to read now, as long as they fit together; the others are read when
             first used. A resumed run needs no encoders.
@@ -469,12 +544,15 @@ def load_components(
     device = choose_device(settings.device)
     folders = locate_all(spec, settings)
     check_widths(folders)
+    limits = MemoryLimits.of(settings, offload)
+    limit_allocator(device, limits)
     components = Components(
         spec,
         folders,
         device,
         requested_dtype=settings.dtype,
         memory_share=memory_share,
+        limits=limits,
         progress=progress,
     )
     components.load(preload)
@@ -493,11 +571,3 @@ def _brought_by_its_hook(module: nn.Module) -> nn.Module:
     if hook is not None:
         hook.pre_forward(module)
     return module
-
-
-def _stored_bytes(modules: Mapping[str, nn.Module]) -> int:
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for module in modules.values()
-        for tensor in (*module.parameters(), *module.buffers())
-    )

@@ -37,6 +37,7 @@ from framepack.pipeline.deliver import deliver, write_video_thumbnail
 from framepack.pipeline.denoise import denoise_section, section_noises
 from framepack.pipeline.from_video import encode_source
 from framepack.pipeline.history import LatentHistory
+from framepack.pipeline.offloading import section_tokens
 from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.reroll import drift_score, measured, other_noise
 from framepack.pipeline.run_state import RunState, Segment
@@ -88,6 +89,7 @@ def generate(
         with stats.stage("load"):
             if not isinstance(components, Components):
                 components = components()
+            components.expect(section_tokens(plan, components.spec))
             asked, weights = plan.request.loras, plan.lora_weights
             decoder = open_decoder(plan.request, components, settings)
             hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}

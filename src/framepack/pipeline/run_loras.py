@@ -25,6 +25,11 @@ class RunLoras:
         self._merged: MergedLoras | None = None
 
     @property
+    def loras(self) -> tuple[tuple[LoraFile, float], ...]:
+        """The files, and the weights they have now."""
+        return self._loras
+
+    @property
     def is_merged(self) -> bool:
         """Whether they are in a transformer."""
         return self._merged is not None

@@ -39,7 +39,7 @@ _GROUPS = (
         "Folders",
         "outputs_dir models_dir loras_dir wildcards_dir styles_file hf_home hf_hub_cache keep_runs",
     ),
-    _group("device", "Device and memory", "device dtype"),
+    _group("device", "Device and memory", "device dtype offload vram_budget vram_reserve"),
     _group(
         "networks",
         "VAE, interpolation and upscaling",

@@ -228,18 +228,21 @@ class TaskRunner:
         from framepack.pipeline.device import choose_device, choose_dtype
 
         settings = self._settings
-        if fallback.half_precision:
-            device = choose_device(settings.device)
-            if choose_dtype(device, requested=settings.dtype) == torch.float32:
-                settings = settings.model_copy(update={"dtype": "bfloat16"})
-        key = (spec.key, fallback.memory_share, settings.dtype)
+        device = choose_device(settings.device)
+        offload = fallback.offload_for(settings.offload, on_cpu=device.type == "cpu")
+        if (
+            fallback.half_precision
+            and choose_dtype(device, requested=settings.dtype) == torch.float32
+        ):
+            settings = settings.model_copy(update={"dtype": "bfloat16"})
+        key = (spec.key, fallback.memory_share, offload, settings.dtype)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             components = load_components(
-                spec, settings, memory_share=fallback.memory_share, preload=()
+                spec, settings, memory_share=fallback.memory_share, offload=offload, preload=()
             )
             self._loaded = key, components
         return self._loaded[1], settings

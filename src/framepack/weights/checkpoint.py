@@ -54,7 +54,7 @@ _MOST_NAMES = 5
 
 
 def load_transformer(
-    folder: Path, *, dtype: torch.dtype, device: torch.device | str = "cpu"
+    folder: Path, *, dtype: torch.dtype | None, device: torch.device | str = "cpu"
 ) -> FramePackTransformer3DModel:
     """Load the FramePack transformer; see ``load_model``."""
     model: FramePackTransformer3DModel = load_model(
@@ -78,7 +78,7 @@ def load_model(
     network: type[Network],
     folder: Path,
     *,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     device: torch.device | str = "cpu",
 ) -> Network:
     """Load a network of the diffusers kind from a folder in the published layout.
@@ -86,7 +86,7 @@ def load_model(
     Args:
         network: its class; ``config.json`` gives the arguments.
         folder: holds ``config.json`` and safetensors, in one file or in shards with an index.
-        dtype: number format of every floating tensor.
+        dtype: number format of every floating tensor; None keeps that of the files.
         device: where the tensors end up.
 
     Returns:

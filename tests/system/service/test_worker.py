@@ -272,7 +272,10 @@ def test_every_error_has_a_code_and_what_was_finished_is_kept(
     assert trial.kinds.count("StepDone") == 4
 
 
-@pytest.mark.parametrize("fallback", [1, pytest.param(2, marks=_FULL), 3])
+@pytest.mark.parametrize(
+    "fallback",
+    [1, pytest.param(2, marks=_FULL), 3, pytest.param(4, marks=_FULL), len(FALLBACKS) - 1],
+)
 def test_each_fallback_makes_the_video(
     tmp_path: Path, undisturbed: np.ndarray[Any, Any], fallback: int
 ) -> None:
@@ -281,7 +284,13 @@ def test_each_fallback_makes_the_video(
     frames = frames_of(trial.video)
     assert frames.shape == undisturbed.shape
     error = np.abs(frames.astype(float) - undisturbed.astype(float)).mean()
-    assert error == 0 if not FALLBACKS[fallback].half_precision else 0 < error < 8
+    way = FALLBACKS[fallback]
+    if way.half_precision:
+        assert 0 < error < 8
+    elif way.offload is None:
+        assert error == 0
+    else:  # streamed blocks are not fused, and the encoder makes more of what rounding differs
+        assert error < 0.5
 
 
 def test_a_run_goes_on_in_half_precision_after_memory_ran_out(trial: Trial) -> None:

@@ -8,6 +8,7 @@ import typer
 from framepack.cli.main import app
 
 MACHINE = {"--device", "--dtype", "--models-dir"}
+MEMORY = {"--offload", "--vram-budget", "--vram-reserve"}
 TALK = {"--json", "--quiet", "-q"}
 REQUEST = {
     "--prompt",
@@ -89,11 +90,11 @@ SERVER = {"--url", "--api-key-file"}
 TAKE = {"RUN_DIR", "--prompt", "--output", "-o", "--run-dir", "--keep-partial"}
 FROZEN = {
     "framepack": {"--version"},
-    "framepack generate": REQUEST | DELIVERY | MACHINE | TALK,
-    "framepack plan": REQUEST | DELIVERY | MACHINE | TALK | {"--verbose", "-v"},
-    "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | TALK,
-    "framepack redo": TAKE | {"--section", "--image", "--seed"} | MACHINE | TALK,
-    "framepack extend": TAKE | {"--by"} | MACHINE | TALK,
+    "framepack generate": REQUEST | DELIVERY | MACHINE | MEMORY | TALK,
+    "framepack plan": REQUEST | DELIVERY | MACHINE | MEMORY | TALK | {"--verbose", "-v"},
+    "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | MEMORY | TALK,
+    "framepack redo": TAKE | {"--section", "--image", "--seed"} | MACHINE | MEMORY | TALK,
+    "framepack extend": TAKE | {"--by"} | MACHINE | MEMORY | TALK,
     "framepack inspect": {"VIDEO", "--json"},
     "framepack clip": {
         "VIDEO...",
@@ -224,7 +225,8 @@ FROZEN = {
         "--quiet",
         "-q",
     }
-    | MACHINE,
+    | MACHINE
+    | MEMORY,
     "framepack keys": set(),
     "framepack keys create": {"NAME", "--max-waiting", "--data-dir"},
     "framepack keys list": {"--data-dir", "--json"},

@@ -1,0 +1,136 @@
+"""Where networks lie changes nothing in a video: every way to place them gives the same bits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.helpers.runs import frames_of, make_video, seconds
+
+import framepack
+import framepack.pipeline.components as components_module
+from framepack.domain.choices import Offload
+from framepack.memory.placement import MODES
+from framepack.models.spec import PRESETS
+from framepack.models.transformer import FramePackTransformer3DModel
+from framepack.pipeline.components import Components, load_components
+from framepack.pipeline.device import DeviceMemoryError
+from framepack.weights.lora import linear_shapes
+
+ASKED: dict[str, Any] = {"duration_s": seconds(25), "variant": "forward-only"}
+LAYERS = ("transformer_blocks.0.attn.to_q", "single_transformer_blocks.1.proj_out")
+
+
+@pytest.fixture(autouse=True)
+def _block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same arithmetic everywhere: blocks that are streamed are never fused."""
+    monkeypatch.setattr(
+        FramePackTransformer3DModel, "pack_projections", lambda _: None, raising=False
+    )
+
+
+def loaded(offload: Offload = "auto", **settings: Any) -> Components:
+    asked = framepack.Settings(device="cpu", dtype="float32", offload=offload, **settings)
+    return load_components(PRESETS["tiny"], asked)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            FramePackTransformer3DModel, "pack_projections", lambda _: None, raising=False
+        )
+        folder = tmp_path_factory.mktemp("plain")
+        return Path(make_video(folder, loaded(), **ASKED).path)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_way_to_place_networks_gives_the_same_video(
+    tmp_path: Path, plain: Path, mode: Offload
+) -> None:
+    components = loaded(mode)
+    video = make_video(tmp_path, components, **ASKED)
+    assert np.array_equal(frames_of(video.path), frames_of(plain))
+    streamed = {name for slot in components._slots.values() for name in slot.streamers}
+    assert ("transformer" in streamed) == (mode in ("group", "sequential", "disk"))
+
+
+def test_a_budget_keeps_as_many_blocks_as_fit_and_gives_the_same_video(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    components = loaded("balanced", vram_budget="56MB", vram_reserve="1MB")
+    free = components._free
+
+    def noted() -> tuple[int, int]:
+        held.append(sum(slot.held_bytes for slot in components._slots.values()))
+        return free()
+
+    monkeypatch.setattr(components, "_free", noted)
+    video = make_video(tmp_path, components, **ASKED)
+    assert np.array_equal(frames_of(video.path), frames_of(plain))
+    assert 0 < max(held) <= 55_000_000
+    _ = components.transformer
+    streamer = components._slots["transformer"].streamers["transformer"]
+    assert 0 < len(streamer._resident) < len(streamer._names)
+
+
+@pytest.mark.parametrize("mode", ["balanced", "group", "sequential", "disk"])
+def test_loras_with_other_weights_in_each_section_act_as_ever(
+    tmp_path: Path, mode: Offload
+) -> None:
+    shapes = linear_shapes(loaded().transformer)
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for layer in LAYERS:
+        height, width = shapes[layer]
+        tensors[f"transformer.{layer}.lora_A.weight"] = torch.randn(2, width, generator=generator)
+        tensors[f"transformer.{layer}.lora_B.weight"] = (
+            torch.randn(height, 2, generator=generator) * 0.1
+        )
+    save_file(tensors, tmp_path / "style.safetensors")
+    asked = {
+        **ASKED,
+        "loras": str(tmp_path / "style.safetensors"),
+        "section_loras": "0: 0.2\n1: 1",
+    }
+    wanted = frames_of(make_video(tmp_path / "wanted", loaded(), **asked).path)
+    components = loaded(mode)
+    found = frames_of(make_video(tmp_path / "found", components, **asked).path)
+    assert np.array_equal(found, wanted)
+    after = frames_of(make_video(tmp_path / "after", components, **ASKED).path)
+    without = frames_of(make_video(tmp_path / "without", loaded(), **ASKED).path)
+    assert np.array_equal(after, without)
+
+
+def test_a_step_cache_works_on_streamed_blocks(tmp_path: Path) -> None:
+    asked = {**ASKED, "step_cache": "teacache", "num_inference_steps": 5}
+    whole = make_video(tmp_path / "whole", loaded(), **asked)
+    streamed = make_video(tmp_path / "streamed", loaded("group"), **asked)
+    assert np.array_equal(frames_of(streamed.path), frames_of(whole.path))
+
+
+def test_what_does_not_fit_at_all_says_what_was_needed(tmp_path: Path) -> None:
+    with pytest.raises(DeviceMemoryError, match=r"needs .* GB .* balanced: the text_encoder"):
+        make_video(tmp_path, loaded("balanced", vram_budget="1MB"), **ASKED)
+
+
+def test_auto_reads_blocks_from_disk_where_a_cpu_has_no_room_for_all(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    components = loaded("auto")
+    monkeypatch.setattr("framepack.pipeline.generate.section_tokens", lambda *_: 100)
+    components.expect(100)
+    size = components._size("transformer")
+    room = int(0.95 * size.weight_bytes) + size.working_bytes
+    components._evict_for("", 10**18)
+
+    def free(_: object) -> tuple[int, int]:
+        return room - sum(slot.held_bytes for slot in components._slots.values()), 10**12
+
+    monkeypatch.setattr(components_module, "memory_bytes", free)
+    video = make_video(tmp_path, components, **ASKED)
+    assert np.array_equal(frames_of(video.path), frames_of(plain))
+    assert components._slots["transformer"].is_from_disk
