@@ -133,7 +133,9 @@ def _read_until(process: subprocess.Popen[bytes], name: str) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to other processes")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)]
+)
 def test_a_stopped_run_says_how_to_go_on_and_resume_goes_on(
     number: signal.Signals, picture: Path, tmp_path: Path
 ) -> None:

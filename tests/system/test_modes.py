@@ -47,7 +47,9 @@ def test_an_end_picture_is_reached_and_more_so_with_more_strength(
     assert means == sorted(means, reverse=True), away
 
 
-@pytest.mark.parametrize("variant", ["bi-directional", "forward-only"])
+@pytest.mark.parametrize(
+    "variant", [pytest.param("bi-directional", marks=pytest.mark.full), "forward-only"]
+)
 def test_words_alone_say_what_is_seen(tmp_path: Path, components: Components, variant: str) -> None:
     asked = {"a red circle stays still": "red", "a green square stays still": "green"}
     read = []

@@ -77,7 +77,15 @@ def test_a_budget_keeps_as_many_blocks_as_fit_and_gives_the_same_video(
     assert 0 < len(streamer._resident) < len(streamer._names)
 
 
-@pytest.mark.parametrize("mode", ["balanced", "group", "sequential", "disk"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "balanced",
+        pytest.param("group", marks=pytest.mark.full),
+        pytest.param("sequential", marks=pytest.mark.full),
+        "disk",
+    ],
+)
 def test_loras_with_other_weights_in_each_section_act_as_ever(
     tmp_path: Path, mode: Offload
 ) -> None:
