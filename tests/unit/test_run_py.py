@@ -464,7 +464,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_linter_that_fails_does_not_hide_the_tests(started: list[str]) -> None:
     assert run.run_tests(["--full"]) == 1
     workers = min(run.MOST_WORKERS, (os.cpu_count() or 1) + 1)
-    assert started == ["ruff check", "mypy", "lint-imports", f"pytest --full -n {workers} --dist worksteal"]
+    assert started == [
+        "ruff check",
+        "mypy",
+        "lint-imports",
+        f"pytest --full -n {workers} --dist worksteal",
+    ]
 
 
 def test_arguments_of_pytest_run_pytest_alone(started: list[str]) -> None:
