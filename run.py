@@ -203,7 +203,7 @@ def run_tests(arguments: Sequence[str]) -> int:
         # Processes of one thread each, and one more than cores: tests of servers and of browsers
         # wait for their own processes half of the time.
         workers = min(MOST_WORKERS, (os.cpu_count() or 1) + 1)
-        tests += ["-n", str(workers), "--dist", "worksteal"]
+        tests += ["-n", str(workers)]
         environment.setdefault("OMP_NUM_THREADS", "1")
     failed = 0
     for check in [*checks, tests]:

@@ -468,7 +468,7 @@ def test_linter_that_fails_does_not_hide_the_tests(started: list[str]) -> None:
         "ruff check",
         "mypy",
         "lint-imports",
-        f"pytest --full -n {workers} --dist worksteal",
+        f"pytest --full -n {workers}",
     ]
 
 
