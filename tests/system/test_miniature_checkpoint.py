@@ -19,7 +19,7 @@ from framepack.domain.settings import Settings
 from framepack.models.autoencoder import encode_image
 from framepack.models.encoders import encode_prompt, zero_prompt
 from framepack.models.spec import COMPONENTS, ModelSpec, resolve_spec
-from framepack.pipeline import components as components_module
+from framepack.pipeline import networks as networks_module
 from framepack.pipeline.components import Components, load_components
 from framepack.pipeline.device import DeviceMemoryError
 
@@ -319,18 +319,18 @@ def test_networks_make_room_for_each_other(
 ) -> None:
     """With room for one group only, every network still can be used, one after the other."""
     loaded = load_components(spec, settings, preload=())
-    largest = max(loaded._needed_bytes(group) for group in components_module._GROUPS)
+    largest = max(loaded.networks._needed_bytes(group) for group in networks_module._GROUPS)
 
     def used() -> int:
-        slots = loaded._slots.items()
-        return sum(loaded._needed_bytes(group) for group, slot in slots if slot.on_device)
+        slots = loaded.networks.slots.items()
+        return sum(loaded.networks._needed_bytes(group) for group, slot in slots if slot.on_device)
 
-    monkeypatch.setattr(components_module, "memory_bytes", lambda _: (largest - used(), 10**12))
+    monkeypatch.setattr(networks_module, "memory_bytes", lambda _: (largest - used(), 10**12))
     for name in ("text_encoder", "image_encoder", "vae", "transformer", "vae", "transformer"):
         assert getattr(loaded, name) is not None
         assert used() <= largest
-    assert loaded._slots["transformer"].on_device
-    assert not loaded._slots["text"].modules
+    assert loaded.networks.slots["transformer"].on_device
+    assert not loaded.networks.slots["text"].modules
 
 
 def test_networks_move_away_sooner_where_less_memory_is_reckoned_with(
@@ -340,17 +340,19 @@ def test_networks_move_away_sooner_where_less_memory_is_reckoned_with(
 
     def read_all(share: float) -> list[str]:
         loaded = load_components(spec, settings, memory_share=share, preload=())
-        total = 2 * sum(loaded._needed_bytes(group) for group in components_module._GROUPS)
+        total = 2 * sum(loaded.networks._needed_bytes(group) for group in networks_module._GROUPS)
 
         def free(_: object) -> tuple[int, int]:
-            slots = loaded._slots.items()
-            used = sum(loaded._needed_bytes(group) for group, slot in slots if slot.on_device)
+            slots = loaded.networks.slots.items()
+            used = sum(
+                loaded.networks._needed_bytes(group) for group, slot in slots if slot.on_device
+            )
             return total - used, total
 
-        monkeypatch.setattr(components_module, "memory_bytes", free)
+        monkeypatch.setattr(networks_module, "memory_bytes", free)
         for name in ("text_encoder", "image_encoder", "vae", "transformer"):
             assert getattr(loaded, name) is not None
-        return [group for group, slot in loaded._slots.items() if slot.on_device]
+        return [group for group, slot in loaded.networks.slots.items() if slot.on_device]
 
     assert read_all(1.0) == ["text", "vision", "vae", "transformer"]
     assert read_all(0.05) == ["transformer"]
@@ -359,7 +361,7 @@ def test_networks_move_away_sooner_where_less_memory_is_reckoned_with(
 def test_a_transformer_that_does_not_fit_is_said_so(
     spec: ModelSpec, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(components_module, "memory_bytes", lambda _: (1000, 2000))
+    monkeypatch.setattr(networks_module, "memory_bytes", lambda _: (1000, 2000))
     loaded = load_components(spec, settings)
     with pytest.raises(DeviceMemoryError, match="transformer of miniature needs"):
         _ = loaded.transformer

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.helpers.runs import frames_of, make_video, seconds
 
 import framepack
-import framepack.pipeline.components as components_module
+import framepack.pipeline.networks as networks_module
 from framepack.domain.choices import Offload
 from framepack.memory.placement import MODES
 from framepack.models.spec import PRESETS
@@ -53,7 +53,7 @@ def test_every_way_to_place_networks_gives_the_same_video(
     components = loaded(mode)
     video = make_video(tmp_path, components, **ASKED)
     assert np.array_equal(frames_of(video.path), frames_of(plain))
-    streamed = {name for slot in components._slots.values() for name in slot.streamers}
+    streamed = {name for slot in components.networks.slots.values() for name in slot.streamers}
     assert ("transformer" in streamed) == (mode in ("group", "sequential", "disk"))
 
 
@@ -62,18 +62,18 @@ def test_a_budget_keeps_as_many_blocks_as_fit_and_gives_the_same_video(
 ) -> None:
     held: list[int] = []
     components = loaded("balanced", vram_budget="56MB", vram_reserve="1MB")
-    free = components._free
+    free = components.networks.free
 
     def noted() -> tuple[int, int]:
-        held.append(sum(slot.held_bytes for slot in components._slots.values()))
+        held.append(sum(slot.held_bytes for slot in components.networks.slots.values()))
         return free()
 
-    monkeypatch.setattr(components, "_free", noted)
+    monkeypatch.setattr(components.networks, "free", noted)
     video = make_video(tmp_path, components, **ASKED)
     assert np.array_equal(frames_of(video.path), frames_of(plain))
     assert 0 < max(held) <= 55_000_000
     _ = components.transformer
-    streamer = components._slots["transformer"].streamers["transformer"]
+    streamer = components.networks.slots["transformer"].streamers["transformer"]
     assert 0 < len(streamer._resident) < len(streamer._names)
 
 
@@ -130,15 +130,15 @@ def test_auto_reads_blocks_from_disk_where_a_cpu_has_no_room_for_all(
 ) -> None:
     components = loaded("auto")
     monkeypatch.setattr("framepack.pipeline.generate.section_tokens", lambda *_: 100)
-    components.expect(100)
-    size = components._size("transformer")
+    components.networks.expect(100)
+    size = components.networks._size("transformer")
     room = int(0.95 * size.weight_bytes) + size.working_bytes
-    components._evict_for("", 10**18)
+    components.networks.make_working_room(10**18)
 
     def free(_: object) -> tuple[int, int]:
-        return room - sum(slot.held_bytes for slot in components._slots.values()), 10**12
+        return room - sum(slot.held_bytes for slot in components.networks.slots.values()), 10**12
 
-    monkeypatch.setattr(components_module, "memory_bytes", free)
+    monkeypatch.setattr(networks_module, "memory_bytes", free)
     video = make_video(tmp_path, components, **ASKED)
     assert np.array_equal(frames_of(video.path), frames_of(plain))
-    assert components._slots["transformer"].is_from_disk
+    assert components.networks.slots["transformer"].is_from_disk

@@ -89,12 +89,12 @@ def generate(
         with stats.stage("load"):
             if not isinstance(components, Components):
                 components = components()
-            components.expect(section_tokens(plan, components.spec))
+            components.networks.expect(section_tokens(plan, components.spec))
             asked, weights = plan.request.loras, plan.lora_weights
             decoder = open_decoder(plan.request, components, settings)
             hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}
             workspace.bind({**hashes, **decoder.hashes}, _made_with(components))
-            merged = components.with_loras(
+            merged = components.networks.with_loras(
                 load_loras(asked, weights[0]), are_weighed=len(weights) > 1
             )
         with merged, components.with_decoder(decoder.decode):
@@ -227,7 +227,7 @@ class _Run:
             end_latent=self.conditions.end_anchor if section.is_first_rendered else None,
         )
         if section.loras:
-            self.components.weigh_loras(section.loras)
+            self.components.networks.weigh_loras(section.loras)
             self.tables.suit(section.loras)
         source = self.workspace.load_source(section) if plan.request.video is not None else None
         steps = denoise_section(

@@ -68,7 +68,9 @@ class TinyVae:
         layout = self._network.layout
         places = latents.shape[3] * latents.shape[4] * layout.spatial_stride**2
         frame_bytes = places * max(layout.widths[2:]) * self._components.dtype_of("vae").itemsize
-        self._components.make_working_room(frame_bytes * layout.temporal_stride * _LIVE_ACTIVATIONS)
+        self._components.networks.make_working_room(
+            frame_bytes * layout.temporal_stride * _LIVE_ACTIVATIONS
+        )
         return self._network.decode(latents)
 
 

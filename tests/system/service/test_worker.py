@@ -327,7 +327,7 @@ def test_networks_that_were_read_ahead_are_those_of_the_task(tmp_path: Path) -> 
     assert runner.facts()["model"] == "tiny"
     assert runner._loaded is not None
     ahead = runner._loaded[1]
-    assert all(slot.on_device for slot in ahead._slots.values())
+    assert all(slot.on_device for slot in ahead.networks.slots.values())
     assert Trial(tmp_path, runner).run().outcome == "finished"
     assert runner._loaded[1] is ahead
 

@@ -30,6 +30,6 @@ def test_it_is_packed_again_when_it_comes_back_to_the_device() -> None:
     torch.nn.Module.to(components.transformer, torch.float64)
     torch.nn.Module.to(components.transformer, torch.float32)
     assert not _is_fused(components.transformer)
-    slot = components._slots["transformer"]
+    slot = components.networks.slots["transformer"]
     slot.on_device = False
     assert _is_fused(components.transformer)

@@ -201,10 +201,10 @@ def test_an_idle_worker_ends_and_a_busy_one_does_not(
 
 def test_a_worker_that_had_better_end_is_waited_for(executor: LocalExecutor) -> None:
     executor.submit(_task("leave"))
-    _until(executor, _ended)
-    first = executor.facts()["pid"]
+    ended = _until(executor, _ended)[-1]
+    assert isinstance(ended, TaskEnded)
     _until(executor, lambda _: executor.capacity)
-    assert not psutil.pid_exists(first)
+    assert not psutil.pid_exists(ended.output["pid"])
     executor.submit(_task("work"))
     assert _until(executor, _ended)[-1].lease == "a"
 
