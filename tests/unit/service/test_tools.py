@@ -1,5 +1,6 @@
 """Tasks are kept: they wait, can be cancelled, and begin again after a server that is gone."""
 
+import errno
 import subprocess
 import sys
 import textwrap
@@ -20,7 +21,7 @@ from framepack.service.database import Database
 from framepack.service.files import DataFolder
 from framepack.service.inputs import Input
 from framepack.service.options import ServiceConfig
-from framepack.service.records import NoSuchJob, QueueFull, StoreBusy, WrongState
+from framepack.service.records import NoSuchJob, QueueFull, StoreBusy, StoreFull, WrongState
 from framepack.service.tools import runner
 from framepack.service.tools.catalogue import TOOLS
 from framepack.service.tools.records import ToolTask
@@ -273,6 +274,33 @@ def test_no_more_tasks_wait_than_may(house: House) -> None:
     with pytest.raises(QueueFull, match="2 tasks wait"):
         house.drift()
     assert len(list((house.data.path / "tasks").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("ends_with", "is_told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), StoreFull),
+        (StoreBusy("another program has it"), StoreBusy),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_task_that_could_not_be_kept_leaves_no_files(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    ends_with: BaseException,
+    is_told: type[BaseException],
+) -> None:
+    found = list[Path]()
+
+    def refuse(task_id: str, *_: object, **__: object) -> None:
+        found.extend(house.data.task(task_id).inputs.iterdir())
+        raise ends_with
+
+    monkeypatch.setattr(house.tools.store, "create", refuse)
+    with pytest.raises(is_told):
+        house.drift()
+    assert [path.name for path in found] == ["video_0.mp4"]
+    assert list((house.data.path / "tasks").iterdir()) == []
 
 
 def test_files_that_are_missing_or_too_many_are_refused(house: House) -> None:

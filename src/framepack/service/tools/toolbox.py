@@ -108,6 +108,7 @@ class Toolbox:
         _check_files(tool, files)
         task_id = new_task_id()
         folder = self._data.task(task_id)
+        is_kept = False
         try:
             folder.inputs.mkdir(parents=True)
             stored = self._stored(tool, files, folder.inputs)
@@ -121,14 +122,14 @@ class Toolbox:
                 max_waiting=self._config.max_waiting,
                 owner_max_waiting=self._quota_of(owner),
             )
+            is_kept = True
         except OSError as error:
-            folder.remove()
             raise StoreFull(
                 f"the task cannot be kept: {error.strerror}; free some space"
             ) from error
-        except BaseException:
-            folder.remove()
-            raise
+        finally:
+            if not is_kept:
+                folder.remove()
         self._wake()
         return task
 
