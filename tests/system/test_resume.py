@@ -97,9 +97,16 @@ def _start_and_kill(arguments: dict[str, Any], num_events: int, delay_s: float) 
     assert child.returncode in (0, -signal.SIGKILL)
 
 
-def _check_random_kill(
+_QUICK = (7, 12)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [n if n in _QUICK else pytest.param(n, marks=pytest.mark.full) for n in range(20)],
+)
+def test_a_killed_run_is_finished_frame_by_frame_the_same(
     number: int,
-    folder: Path,
+    tmp_path: Path,
     picture: Path,
     references: dict[str, Reference],
     components: Components,
@@ -112,34 +119,11 @@ def _check_random_kill(
     share = (number // 2 + chance.random()) / 10
     num_events = 1 + int(share * reference.num_events)
     delay_s = chance.random() * reference.event_s
-    _start_and_kill(_arguments(folder, picture, variant), num_events, delay_s)
-    if (folder / "run" / "run.json").exists():  # else it died after its last act
-        framepack.resume(folder / "run", components=components)
-    assert not (folder / "run").exists()
-    np.testing.assert_array_equal(frames_of(folder / "out.mp4"), reference.frames)
-
-
-@pytest.mark.parametrize("number", [7, 12])
-def test_a_killed_run_is_finished_frame_by_frame_the_same(
-    number: int,
-    tmp_path: Path,
-    picture: Path,
-    references: dict[str, Reference],
-    components: Components,
-) -> None:
-    _check_random_kill(number, tmp_path, picture, references, components)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("number", range(20))
-def test_twenty_killed_runs_are_finished_the_same(
-    number: int,
-    tmp_path: Path,
-    picture: Path,
-    references: dict[str, Reference],
-    components: Components,
-) -> None:
-    _check_random_kill(number, tmp_path, picture, references, components)
+    _start_and_kill(_arguments(tmp_path, picture, variant), num_events, delay_s)
+    if (tmp_path / "run" / "run.json").exists():  # else it died after its last act
+        framepack.resume(tmp_path / "run", components=components)
+    assert not (tmp_path / "run").exists()
+    np.testing.assert_array_equal(frames_of(tmp_path / "out.mp4"), reference.frames)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

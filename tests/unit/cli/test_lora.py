@@ -164,4 +164,5 @@ def test_help_does_not_import_torch() -> None:
         "import sys; from framepack.cli.main import main; "
         "assert main(['lora', 'inspect', '--help']) == 0; assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -94,7 +94,9 @@ def test_what_does_not_suit_is_named(
     ],
 )
 def test_limits_themselves_and_names_of_values_are_taken(codec: str, options: str) -> None:
-    check_format(_format(codec, options))
+    chosen = _format(codec, options)
+    assert parse_options(options).items() <= chosen.options.items()
+    check_format(chosen)
 
 
 def test_an_encoders_parameters_add_to_those_that_are_there() -> None:

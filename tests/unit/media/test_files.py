@@ -30,6 +30,7 @@ def test_existing_file_may_be_replaced(folder):
 def test_relative_output_passes(folder, monkeypatch):
     monkeypatch.chdir(folder)
     check_output_writable("out.mp4")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["out.avi", "out", "out.", ".mp4", "", "out.mp4.txt"])

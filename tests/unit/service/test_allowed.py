@@ -9,7 +9,7 @@ import pytest
 
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.request import GenerationRequest
-from framepack.media.codecs import check_format, video_format
+from framepack.media.codecs import check_format, parse_options, video_format
 from framepack.media.filters import check_filters
 from framepack.service.allowed import CODEC_OPTIONS, FILTERS, check_ffmpeg
 
@@ -42,7 +42,8 @@ GOOD = [
 @pytest.mark.parametrize("text", GOOD)
 def test_ordinary_filters_are_run(text: str) -> None:
     check_ffmpeg(asked(filters=[text]))
-    check_filters([text], width=96, height=96, fps=Fraction(24))  # and ffmpeg takes them
+    width, height = check_filters([text], width=96, height=96, fps=Fraction(24))
+    assert min(width, height) >= 64  # ffmpeg takes them too
 
 
 BAD = [
@@ -156,7 +157,9 @@ def test_there_are_not_too_many(chains: Sequence[str]) -> None:
 )
 def test_ordinary_encoders_are_used(codec: str, options: str) -> None:
     check_ffmpeg(asked(codec=codec, codec_options=options))
-    check_format(video_format(codec, options, None, crf=20, preset="medium"))
+    chosen = video_format(codec, options, None, crf=20, preset="medium")
+    assert parse_options(options).items() <= chosen.options.items()
+    check_format(chosen)
 
 
 @pytest.mark.parametrize(

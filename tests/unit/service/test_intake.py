@@ -87,13 +87,23 @@ def sent(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def refused(path: Path, kind: Kind) -> str:
+def said_against(path: Path, kind: Kind) -> str | None:
+    """Why a file is refused, which is known soon and is one line; None where it is taken."""
     began = time.monotonic()
-    with pytest.raises(InvalidRequest) as found:
+    try:
         check_file(path, kind, max_pixels=PIXELS)
+        said = None
+    except InvalidRequest as error:
+        said = str(error)
     assert time.monotonic() - began < 20
-    assert "\n" not in str(found.value)
-    return str(found.value)
+    assert "\n" not in (said or "")
+    return said
+
+
+def refused(path: Path, kind: Kind) -> str:
+    said = said_against(path, kind)
+    assert said is not None
+    return said
 
 
 # --- What is right -----------------------------------------------------------------------------
@@ -101,7 +111,7 @@ def refused(path: Path, kind: Kind) -> str:
 
 @pytest.mark.parametrize("content", [png(), jpeg()])
 def test_a_picture_is_taken(sent: Callable[..., Path], content: bytes) -> None:
-    check_file(sent(content), "picture", max_pixels=PIXELS)
+    assert said_against(sent(content), "picture") is None
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
@@ -109,7 +119,7 @@ def test_a_video_is_taken(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"video{suffix}"
     video(path)
 
-    check_file(path, "video", max_pixels=PIXELS)
+    assert said_against(path, "video") is None
 
 
 def test_an_animation_is_a_video_too(tmp_path: Path) -> None:
@@ -117,7 +127,7 @@ def test_an_animation_is_a_video_too(tmp_path: Path) -> None:
     path = tmp_path / "video.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=50)
 
-    check_file(path, "video", max_pixels=PIXELS)
+    assert said_against(path, "video") is None
 
 
 def test_a_sound_is_taken(tmp_path: Path) -> None:
@@ -126,7 +136,7 @@ def test_a_sound_is_taken(tmp_path: Path) -> None:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(np.zeros(8000, np.int16).tobytes())
 
-    check_file(path, "sound", max_pixels=PIXELS)
+    assert said_against(path, "sound") is None
 
 
 # --- What is not -------------------------------------------------------------------------------
@@ -198,17 +208,8 @@ def test_a_profile_that_unpacks_to_much_is_no_danger(sent: Callable[..., Path]) 
     path = sent(bomb_text_png())
     assert path.stat().st_size < 2_000_000
 
-    check_or_refuse(path, "picture")
-
-
-def check_or_refuse(path: Path, kind: Kind) -> None:
-    """Whatever it is, it ends soon and in words."""
-    began = time.monotonic()
-    try:
-        check_file(path, kind, max_pixels=PIXELS)
-    except InvalidRequest as error:
-        assert "\n" not in str(error)  # noqa: PT017 - both ends are right
-    assert time.monotonic() - began < 20
+    said = said_against(path, "picture")
+    assert said is None or "cannot be decoded" in said  # Pillow may pass over it
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
@@ -225,7 +226,8 @@ def test_a_picture_that_ends_early_is_refused(
 def test_a_video_that_ends_early_is_refused_or_read_so_far(
     sent: Callable[..., Path], mp4: bytes, share: float
 ) -> None:
-    check_or_refuse(sent(mp4[: int(len(mp4) * share)], "cut.mp4"), "video")
+    said = said_against(sent(mp4[: int(len(mp4) * share)], "cut.mp4"), "video")
+    assert said is None or "cannot be read" in said
 
 
 def test_a_video_without_its_index_is_refused(sent: Callable[..., Path], mp4: bytes) -> None:
@@ -243,7 +245,8 @@ def test_damage_anywhere_ends_in_words(sent: Callable[..., Path], mp4: bytes) ->
         damaged = np.frombuffer(mp4, np.uint8).copy()
         places = rng.integers(32, len(damaged), 40)
         damaged[places] = rng.integers(0, 256, 40)
-        check_or_refuse(sent(damaged.tobytes(), f"{number}.mp4"), "video")
+        said = said_against(sent(damaged.tobytes(), f"{number}.mp4"), "video")
+        assert said is None or "cannot be read" in said
 
 
 def test_a_video_with_frames_too_large_is_refused(sent: Callable[..., Path], mp4: bytes) -> None:
@@ -267,7 +270,7 @@ def test_a_polyglot_is_what_its_first_bytes_say(sent: Callable[..., Path], mp4: 
     script = b"<script>alert(1)</script>#EXTM3U\nfile:///etc/passwd\n"
     both = sent(jpeg() + b"PK\x03\x04" + script, "both.jpg")
 
-    check_file(both, "picture", max_pixels=PIXELS)
+    assert said_against(both, "picture") is None
     assert "video" not in kinds_of(both)
     assert kinds_of(sent(mp4 + script, "both.mp4")) == ("video", "sound")
     assert kinds_of(sent(script + jpeg(), "script.jpg")) == ()

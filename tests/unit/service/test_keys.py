@@ -127,7 +127,9 @@ def test_a_key_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.1"])
 def test_this_machine_needs_no_key(database: Database, host: str) -> None:
-    check_bind(host, KeyStore(database))
+    keys = KeyStore(database)
+    assert not keys.usable
+    check_bind(host, keys)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.2", "studio.example"])

@@ -263,7 +263,14 @@ found = sorted({{"torch", "diffusers", "transformers"}} & set(sys.modules))
 assert not found, found
 """
     root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=root, env=_environment(root))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env=_environment(root),
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def _environment(root: Path) -> dict[str, str]:

@@ -120,7 +120,8 @@ def test_the_queue_is_told_when_it_is_paused(tmp_path: Path) -> None:
     service = new_service(tmp_path)
     with serving(service) as address, hearing(address) as ear:
         service.store.pause_queue(True)
-        until(lambda: ear.of("queue")[-1]["paused"] is True)
+        until(lambda: len(ear.of("queue")) > 1)
+        assert [told["paused"] for told in ear.of("queue")] == [False, True]
 
 
 def test_others_videos_are_not_told(tmp_path: Path) -> None:
@@ -166,5 +167,6 @@ def test_who_is_gone_is_not_watched_for(tmp_path: Path) -> None:
 def test_a_server_that_stops_ends_the_stream(tmp_path: Path) -> None:
     service: Service = new_service(tmp_path)
     with serving(service) as address, hearing(address) as ear:
+        assert not ear.ended.is_set()
         service.changes.end()
-        until(ear.ended.is_set)
+        assert ear.ended.wait(20)
