@@ -14,11 +14,16 @@ __all__ = ["answers", "far_addresses", "open_browser"]
 _ASK_S = 2.0
 
 
-def open_browser(url: str) -> None:
-    """Open a page in the default browser, without waiting for it; say so where there is none.
+def open_browser(url: str, wait_s: float = 0.0) -> None:
+    """Open a page in the default browser; say so where there is none.
 
     Browsers that draw in the terminal are left alone, unless ``BROWSER`` asks for one: the
     server's own lines are there.
+
+    Args:
+        url: of the page.
+        wait_s: most seconds to wait until it is open. A program that ends next must wait, or it
+            may end before the browser has started.
     """
     import webbrowser
 
@@ -31,7 +36,9 @@ def open_browser(url: str) -> None:
         say(f"Found no browser that could be opened; open {url} yourself.")
         return
     # Some browsers return only when their window is closed.
-    threading.Thread(target=browser.open, args=(url,), daemon=True).start()
+    opening = threading.Thread(target=browser.open, args=(url,), daemon=True)
+    opening.start()
+    opening.join(wait_s)
 
 
 def answers(url: str) -> bool:

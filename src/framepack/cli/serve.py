@@ -30,6 +30,7 @@ __all__ = ["DataDir", "command", "service_config"]
 _EVERYWHERE = "0.0.0.0"
 _ADDRESS = "Address"
 _STUDIO = "Studio"
+_OPENING_S = 5.0
 
 DataDir = Annotated[
     str | None,
@@ -231,7 +232,7 @@ def _is_there(config: "ServiceConfig") -> bool:
         return False
     say("The server runs already; this opens its studio.")
     write(url)
-    open_browser(url)
+    open_browser(url, wait_s=_OPENING_S)
     return True
 
 

@@ -29,6 +29,20 @@ def test_the_default_browser_opens_the_address(monkeypatch: pytest.MonkeyPatch) 
     assert browser.opened == ["http://127.0.0.1:7860"]
 
 
+def test_a_program_that_ends_next_waits_until_the_browser_has_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(_Browser):
+        def open(self, url: str) -> None:
+            self.done.wait(0.2)
+            super().open(url)
+
+    browser = Slow()
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    reach.open_browser("http://127.0.0.1:7860", wait_s=20)
+    assert browser.opened == ["http://127.0.0.1:7860"]
+
+
 def _no_browser() -> webbrowser.BaseBrowser:
     raise webbrowser.Error("could not locate runnable browser")
 
