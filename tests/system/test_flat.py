@@ -102,16 +102,11 @@ def _tensor_bytes() -> int:
     return sum(storages.values())
 
 
-def test_five_sections_cost_per_section_what_fifteen_cost(tmp_path: Path) -> None:
-    """The quick form; other programs on the machine blur short measurements, so it is coarse."""
-    few, many = (
-        [_measure(tmp_path / f"{n}-{i}", n, num_inference_steps=1) for i in range(2)]
-        for n in (5, 15)
-    )
+def test_ten_sections_more_take_no_more_memory(tmp_path: Path) -> None:
+    """The quick form; what sections cost in time is for the long one, and for benchmarks."""
+    run = _measure(tmp_path / "15", 15, num_inference_steps=1)
     # Within a run: between two runs the peak varies by 40 MB with what loading happens to hold.
-    assert min(run.peaks_mb[-1] - run.peaks_mb[4] for run in many) < 48
-    quickest = min(min(_steady(run)) for run in few)
-    assert min(min(_steady(run)[-5:]) for run in many) < 1.25 * quickest
+    assert run.peaks_mb[-1] - run.peaks_mb[4] < 48
 
 
 @pytest.mark.full
