@@ -11,7 +11,7 @@ from tests.helpers.runs import frames_of, make_video, write_picture
 from framepack.pipeline.components import Components
 from framepack.training.tiny.sprite_judge import judge_sprite
 
-PICTURES = 5
+PICTURES = 2
 ONE_SECTION: dict[str, Any] = {
     "width": 64,
     "height": 64,
