@@ -1,11 +1,14 @@
 """What step caches save and what they cost, against the exact video of the same seed.
 
-    OMP_NUM_THREADS=1 python benchmarks/step_cache.py [--steps 10] [--repeats 2] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/step_cache.py --lines rows.jsonl [--repeats 2] [--only NAME]
+    python benchmarks/step_cache.py --read rows.jsonl [--plot docs/images/step-caches.webp]
 
 Videos of each case are made exactly and with each setting in turn, all in one process, so that
 whatever else the machine does meets all alike. Time is the process's CPU seconds in the steps of
 the section rendered first; of several runs, of which those after the first make no more than that
-section, the least counts. PSNR is between the raw frames of two videos, all frames together.
+section, the least counts. PSNR is between the raw frames of two videos, all frames together; SSIM
+is the mean over frames. Each video adds one JSON line, so a run that is stopped keeps what it has;
+the table and the plot are made from the lines.
 """
 
 import argparse
@@ -13,14 +16,14 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from skimage.metrics import structural_similarity
 
 import framepack
 from framepack.domain.settings import Settings
@@ -28,36 +31,51 @@ from framepack.models.spec import resolve_spec
 from framepack.pipeline.components import Components, load_components
 
 ROOT = Path(__file__).parents[1]
-CASES: tuple[dict[str, Any], ...] = (
-    {"image": ROOT / "examples/hills.jpg", "prompt": "the camera pans left"},
-    {"image": ROOT / "examples/day.jpg", "prompt": "the camera zooms in"},
-    {
+CASES: dict[str, dict[str, Any]] = {
+    "pan": {"image": ROOT / "examples/hills.jpg", "prompt": "the camera pans left"},
+    "zoom": {"image": ROOT / "examples/day.jpg", "prompt": "the camera zooms in"},
+    "dissolve": {
         "image": ROOT / "examples/day.jpg",
         "end_image": ROOT / "examples/night.jpg",
         "prompt": "a slow dissolve",
     },
-    {"prompt": "a purple cross moves left on a teal background"},
-)
-THRESHOLDS = (0.2, 0.3, 0.5)
-FEWER = (0.7, 0.5)
+    "sprite": {"prompt": "a purple cross moves left on a teal background"},
+}
+THRESHOLDS = {
+    "teacache": (0.1, 0.2, 0.3, 0.5),
+    "first_block": (0.2, 0.3, 0.5),
+    "magcache": (0.05, 0.1, 0.2, 0.4),
+    "taylorseer": (1, 2, 3),
+    "easycache": (0.05, 0.1, 0.2, 0.3),
+}
+FEWER = (0.8, 0.7, 0.5, 0.4)
 """Shares of the steps, all computed: what a step cache must be better than."""
+EXACT = "exact"
+STEPS = "fewer steps"
+INFINITE = float("inf")
+
+Line = dict[str, Any]
+Frames = NDArray[np.uint8]
 
 
-@dataclass
-class Row:
-    """Figures of one setting over all cases."""
-
-    name: str
-    fields: dict[str, Any]
-    cpu_s: list[float] = field(default_factory=list)
-    psnr_db: list[float] = field(default_factory=list)
-    num_steps: int = 0
-    num_skipped_steps: int = 0
+def settings(steps: int) -> list[tuple[str, float, dict[str, Any]]]:
+    """Method, threshold and fields of every setting, the exact one first."""
+    cached = [
+        (method, value, {"step_cache": method, "step_cache_threshold": value})
+        for method, values in THRESHOLDS.items()
+        for value in values
+    ]
+    fewer = [round(steps * share) for share in FEWER]
+    return [
+        (EXACT, 0, {}),
+        *cached,
+        *((STEPS, number, {"num_inference_steps": number}) for number in fewer),
+    ]
 
 
 def make(
     components: Components, folder: Path, **fields: Any
-) -> tuple[float, NDArray[np.uint8], framepack.Finished]:
+) -> tuple[float, Frames, framepack.Finished]:
     """Make a video: seconds of :func:`first_section`, its frames, and its last event."""
     raw = folder / "frames.safetensors"
     events = framepack.stream(
@@ -83,71 +101,160 @@ def first_section(events: Iterator[framepack.Event]) -> float:
     raise AssertionError("no section was denoised")
 
 
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two videos, dB; infinite if they are the same."""
+def psnr(a: Frames, b: Frames) -> float | None:
+    """Peak signal-to-noise ratio of two videos, dB; None, infinite, if they are the same."""
     error = np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2, dtype=np.float64)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    return None if error == 0 else float(10 * np.log10(255**2 / error))
 
 
-def measure(steps: int, repeats: int, duration_s: float) -> list[Row]:
-    """Figures of every setting, the exact one first."""
-    rows = [Row("exact", {})]
-    rows += [
-        Row(f"{method} {value:g}", {"step_cache": method, "step_cache_threshold": value})
-        for method in ("teacache", "first_block")
-        for value in THRESHOLDS
-    ]
-    fewer = [round(steps * share) for share in FEWER]
-    rows += [Row(f"{number} steps", {"num_inference_steps": number}) for number in fewer]
+def ssim(a: Frames, b: Frames) -> float:
+    """Mean structural similarity of their frames; 1 if they are the same."""
+    pairs = zip(a, b, strict=True)
+    return float(np.mean([structural_similarity(*pair, channel_axis=-1) for pair in pairs]))
+
+
+def measure(
+    cases: Sequence[str], only: Sequence[str], steps: int, repeats: int, duration_s: float
+) -> Iterator[Line]:
+    """One line per case and setting."""
     components = load_components(resolve_spec("tiny"), Settings.load())
-    for case in CASES:
-        exact: NDArray[np.uint8] | None = None
-        for repeat in range(repeats):
-            for row in rows:
-                fields = {"num_inference_steps": steps, "seed": 7, **case, **row.fields}
-                fields["duration_s"] = duration_s
+    chosen = [each for each in settings(steps) if not only or each[0] in (EXACT, *only)]
+    for case in cases:
+        asked = {"num_inference_steps": steps, "seed": 7, "duration_s": duration_s, **CASES[case]}
+        lines: list[Line] = []
+        exact: Frames | None = None
+        for method, value, fields in chosen:
+            with tempfile.TemporaryDirectory() as folder:
+                spent, frames, done = make(components, Path(folder), **{**asked, **fields})
+            exact = frames if exact is None else exact
+            lines.append(
+                {
+                    "case": case,
+                    "method": method,
+                    "value": value,
+                    "cpu_s": spent,
+                    "psnr_db": psnr(frames, exact),
+                    "ssim": ssim(frames, exact),
+                    "num_steps": done.stats["num_steps"],
+                    "num_skipped_steps": done.stats["num_skipped_steps"],
+                }
+            )
+        for _ in range(repeats - 1):
+            for line, (_, _, fields) in zip(lines, chosen, strict=True):
                 with tempfile.TemporaryDirectory() as folder:
-                    if repeat == 0:
-                        spent, frames, done = make(components, Path(folder), **fields)
-                        exact = frames if exact is None else exact
-                        row.psnr_db.append(psnr(frames, exact))
-                        row.num_steps += done.stats["num_steps"]
-                        row.num_skipped_steps += done.stats.get("num_skipped_steps", 0)
-                        row.cpu_s.append(spent)
-                        continue
                     events = framepack.stream(
                         output=f"{folder}/out.mp4",
                         run_dir=f"{folder}/run",
                         components=components,
-                        **fields,
+                        **{**asked, **fields},
                     )
-                    row.cpu_s[-1] = min(row.cpu_s[-1], first_section(events))
+                    line["cpu_s"] = min(line["cpu_s"], first_section(events))
                     events.close()  # type: ignore[attr-defined]
+        yield from lines
+
+
+def summed(lines: Iterable[Line]) -> list[Line]:
+    """One line per setting over all cases, in the order in which settings first appear."""
+    groups: dict[tuple[str, float], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line["method"], line["value"]), []).append(line)
+    exact_s = {line["case"]: line["cpu_s"] for line in groups[EXACT, 0]}
+    rows = []
+    for (method, value), group in groups.items():
+        qualities = {
+            "psnr_db": [INFINITE if line["psnr_db"] is None else line["psnr_db"] for line in group],
+            "ssim": [line["ssim"] for line in group],
+        }
+        rows.append(
+            {
+                "method": method,
+                "value": value,
+                "skipped": sum(line["num_skipped_steps"] for line in group)
+                / sum(line["num_steps"] for line in group),
+                "speed": sum(exact_s[line["case"]] for line in group)
+                / sum(line["cpu_s"] for line in group),
+                **{f"{name}_median": statistics.median(all_) for name, all_ in qualities.items()},
+                **{f"{name}_least": min(all_) for name, all_ in qualities.items()},
+            }
+        )
     return rows
 
 
+def table(rows: Iterable[Line]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| setting | steps skipped | denoising | PSNR, dB: median | least | SSIM: median | least |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        method, value = row["method"], row["value"]
+        name = f"`{method}`, {value:g}" if method in THRESHOLDS else f"{value:g} steps"
+        lines.append(
+            f"| {EXACT if method == EXACT else name} | {row['skipped']:.0%} | "
+            f"{row['speed']:.2f} | {row['psnr_db_median']:.1f} | {row['psnr_db_least']:.1f} | "
+            f"{row['ssim_median']:.3f} | {row['ssim_least']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: Sequence[Line], path: Path) -> None:
+    """Draw speed against PSNR, a line per method."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.5, 4.6), dpi=120)
+    for method in (*THRESHOLDS, STEPS):
+        own = sorted(
+            (row["speed"], row["psnr_db_median"], row["value"])
+            for row in rows
+            if row["method"] == method
+        )
+        style = {"linestyle": ":", "color": "0.4"} if method == STEPS else {}
+        speeds, qualities, _ = zip(*own, strict=True)
+        (drawn,) = axes.plot(speeds, qualities, marker="o", markersize=4, label=method, **style)
+        for speed, quality, value in own:
+            axes.annotate(
+                f"{value:g}",
+                (speed, quality),
+                textcoords="offset points",
+                xytext=(4, 4),
+                fontsize=7,
+                color=drawn.get_color(),
+            )
+    axes.set_xlabel("denoising, times as fast as exact")
+    axes.set_ylabel("PSNR against the exact video, dB (median)")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
 def main() -> None:
-    """Measure, and print a table in Markdown."""
+    """Measure or read lines, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--duration", type=float, default=2.4)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--only", nargs="+", choices=(*THRESHOLDS, STEPS), default=[])
+    parser.add_argument("--lines", type=Path, help="file that each video's line is added to")
+    parser.add_argument("--read", type=Path, help="measure nothing; take these lines")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
     options = parser.parse_args()
-    rows = measure(options.steps, options.repeats, options.duration)
-    exact_s = sum(rows[0].cpu_s)
-    print("| setting | steps skipped | denoising | PSNR, dB: median | least |")
-    print("|---|---|---|---|---|")
-    for row in rows:
-        share = row.num_skipped_steps / row.num_steps
-        print(
-            f"| {row.name} | {share:.0%} | "
-            f"{exact_s / sum(row.cpu_s):.2f}x | {statistics.median(row.psnr_db):.1f} | "
-            f"{min(row.psnr_db):.1f} |",
-            flush=True,
-        )
-    if options.json:
-        options.json.write_text(json.dumps([vars(row) for row in rows], indent=1) + "\n")
+    if options.read:
+        lines = [json.loads(line) for line in options.read.read_text().splitlines()]
+    else:
+        lines = []
+        for line in measure(
+            options.cases, options.only, options.steps, options.repeats, options.duration
+        ):
+            lines.append(line)
+            if options.lines:
+                with options.lines.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+    rows = summed(lines)
+    print(table(rows))
+    if options.plot:
+        plot(rows, options.plot)
 
 
 if __name__ == "__main__":

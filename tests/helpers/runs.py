@@ -34,6 +34,18 @@ SEAM_FRAMES = 9
 """Frames of a ``SMALL`` run that the next section can still change."""
 
 
+DEFAULTS = ModelDefaults(
+    resolution=16,
+    num_inference_steps=2,
+    guidance_scale=10,
+    true_cfg_scale=1,
+    solver="unipc",
+    variant="bi-directional",
+    magcache_ratios=((1.0, 1.0, 1.0, 1.0),),
+)
+"""Of the model that does not exist."""
+
+
 def seconds(num_frames: int) -> float:
     """Duration of a ``SMALL`` run that has so many frames."""
     return num_frames / 24
@@ -73,14 +85,7 @@ def plan_without_model(*, picture: bool = False, end: bool = False, **fields: An
         GenerationRequest.parse(**{**values, **fields}),
         model="test",
         geometry=ModelGeometry(min_size=16, max_size=256),
-        defaults=ModelDefaults(
-            resolution=16,
-            num_inference_steps=2,
-            guidance_scale=10,
-            true_cfg_scale=1,
-            solver="unipc",
-            variant="bi-directional",
-        ),
+        defaults=DEFAULTS,
         variants=("bi-directional", "forward-only"),
         image_size=(16, 16) if picture else None,
         end_image_size=(16, 16) if end else None,

@@ -44,8 +44,10 @@ def asked_request(
     with tempfile.TemporaryDirectory(prefix="framepack-") as folder:
         base = inspect(source).restore(folder)
         fitted = _encoding_for(base, output, options)
-        if "step_cache" in options:
+        if "step_cache" in options or "speed" in options:
             fitted["step_cache_threshold"] = None  # it may be another cache's
+        if "speed" in options:
+            fitted["step_cache"] = None  # what the old speed came to
         request = base.updated(**{**fitted, **options})
         _refuse_idle(request, options)
         yield request
@@ -61,8 +63,8 @@ def _refuse_idle(request: GenerationRequest, options: Mapping[str, Any]) -> None
         "video_strength": (request.video is None, "there is no video to redraw; add --video"),
         "end_strength": (not has_end, "there is no end picture; add --end-image"),
         "step_cache_threshold": (
-            request.step_cache == "off",
-            "no steps are skipped; add --step-cache teacache",
+            (request.step_cache or ("off" if request.speed == "exact" else None)) == "off",
+            "no steps are skipped; add --speed balanced or --step-cache teacache",
         ),
         "rife_weights": (
             not request.uses_rife,

@@ -1,13 +1,13 @@
 """``framepack models``: which models there are, their terms, getting their weights."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framepack.cli import download, licence
+from framepack.cli import calibrate, download, licence
 from framepack.cli.console import write, write_json
 from framepack.cli.options import JsonFlag, ModelName, ModelsDir
+from framepack.cli.recipe_files import save_recipe
 from framepack.cli.usage import Command, Group
 from framepack.domain.errors import InvalidRequest
 
@@ -47,6 +47,7 @@ def list_models(models_dir: ModelsDir = None, as_json: JsonFlag = False) -> None
 
 app.command("licence", cls=Command)(licence.command)
 app.command("download", cls=Command)(download.command)
+app.command("calibrate", cls=Command)(calibrate.command)
 
 
 @app.command("recipe", cls=Command)
@@ -96,14 +97,7 @@ def recipe(
     if output is None:
         write(recipe_text(spec).rstrip())
         return
-    from framepack.media.files import atomic_file, check_output_writable
-
-    path = Path(output)
-    check_output_writable(path, suffixes=(".toml",))
-    text = recipe_text(spec, path.absolute().parent)
-    with atomic_file(path) as part:
-        part.write_text(text, encoding="utf-8")
-    write(output)
+    save_recipe(spec, output)
 
 
 def _assignment(text: str) -> tuple[str, str]:

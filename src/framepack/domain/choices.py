@@ -13,6 +13,7 @@ __all__ = [
     "Interpolation",
     "Offload",
     "Solver",
+    "Speed",
     "StepCacheMethod",
     "Vae",
     "Variant",
@@ -25,8 +26,10 @@ Solver = Literal["unipc", "euler"]
 Enhancer = Literal["off", "template", "endpoint", "local"]
 Vae = Literal["full", "tiny", "remote"]
 """Who turns latents into frames: the model's own VAE, a small network, or one at an endpoint."""
-StepCacheMethod = Literal["off", "teacache", "first_block"]
-"""What a step must resemble the one before in, for its blocks to be skipped."""
+Speed = Literal["exact", "balanced", "fast"]
+"""How far a video may be from the exact one, to be made sooner."""
+StepCacheMethod = Literal["off", "teacache", "first_block", "magcache", "taylorseer", "easycache"]
+"""What tells which steps may be skipped."""
 Interpolation = Literal["rife", "minterpolate", "blend"]
 Offload = Literal["auto", "none", "model", "balanced", "group", "sequential", "disk"]
 """Where networks lie while they work; ``auto`` takes the first of the others that fits."""

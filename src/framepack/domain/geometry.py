@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from framepack.domain.choices import StepCacheMethod
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import RELEASED, PackingLayout
 from framepack.domain.request import Solver, Variant
+from framepack.domain.step_caches import StepCacheDefaults
 
 __all__ = ["ModelDefaults", "ModelGeometry"]
 
@@ -46,8 +46,8 @@ class ModelGeometry:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDefaults:
-    """What a request gets where it says nothing.
+class ModelDefaults(StepCacheDefaults):
+    """What a request gets where it says nothing; how steps may be skipped stands in the base.
 
     Attributes:
         resolution: size class, px.
@@ -57,10 +57,6 @@ class ModelDefaults:
         solver: integrator of the denoising steps.
         variant: order in which sections are rendered.
         shift: time shift of the schedule; 0 is the rule that depends on the size.
-        teacache_threshold: change up to which TeaCache skips steps.
-        teacache_coefficients: polynomial, highest power first, that turns the change of what
-            enters the blocks into that of the output; (1, 0) takes it as it is.
-        first_block_threshold: change up to which the first-block cache skips steps.
     """
 
     resolution: int
@@ -70,11 +66,3 @@ class ModelDefaults:
     solver: Solver
     variant: Variant
     shift: float = 0.0
-    teacache_threshold: float = 0.1
-    teacache_coefficients: tuple[float, ...] = (1.0, 0.0)
-    first_block_threshold: float = 0.1
-
-    def step_cache_threshold(self, method: StepCacheMethod) -> float | None:
-        """The threshold of a step cache; None without one."""
-        known = {"teacache": self.teacache_threshold, "first_block": self.first_block_threshold}
-        return known.get(method)

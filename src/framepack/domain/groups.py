@@ -53,7 +53,7 @@ GROUPS: tuple[FieldGroup, ...] = (
         "Sampling",
         (
             *("seed", "num_inference_steps", "shift", "solver", "latent_window_size"),
-            *("step_cache", "step_cache_threshold"),
+            *("speed", "step_cache", "step_cache_threshold"),
         ),
     ),
     FieldGroup(
@@ -89,6 +89,7 @@ COMMON = (
     "end_strength",
     "seed",
     "num_inference_steps",
+    "speed",
     "model",
 )
 """What a form has in view; the rest is a click away."""

@@ -348,23 +348,45 @@ def _resolve(
         "true_cfg_scale": defaults.true_cfg_scale,
         "shift": defaults.shift,
         "solver": defaults.solver,
-        "step_cache_threshold": defaults.step_cache_threshold(request.step_cache),
         **request.one_frame_places,
     }
     given = {name: value for name, value in dict(request).items() if value is not None}
-    if request.step_cache == "off":  # whoever turns it on later means that one's own threshold
-        given.pop("step_cache_threshold", None)
+    given.pop("step_cache_threshold", None)
     decided = {
         "model": model,
         "variant": variant,
         "resolution": resolution,
         "width": width,
         "height": height,
+        **_step_cache(request, defaults),
     }
     try:
         return ResolvedRequest.model_validate(filled | given | decided)
     except ValidationError as error:  # a default of the model's recipe
         raise InvalidRequest(f"model {model}: {explain(error)}") from error
+
+
+def _step_cache(request: GenerationRequest, defaults: ModelDefaults) -> dict[str, object]:
+    """Which steps may be skipped: what was asked for, else what the speed stands for.
+
+    Raises:
+        InvalidRequest: the model lacks what the method goes by, or the threshold is none.
+    """
+    method, threshold = defaults.step_cache_at(request.speed)
+    if request.step_cache is not None:
+        method, threshold = request.step_cache, defaults.step_cache_threshold(request.step_cache)
+    if method == "off":  # whoever turns it on later means that one's own threshold
+        return {"step_cache": "off"}
+    if request.step_cache_threshold is not None:
+        threshold = request.step_cache_threshold
+    if method == "magcache" and threshold:
+        defaults.magnitude_ratios(1)
+    if method == "taylorseer" and threshold != int(threshold or 0):
+        raise InvalidRequest(
+            f"step_cache_threshold (--step-cache-threshold) is {threshold:g}, but taylorseer "
+            "counts the steps between two that are computed; it must be a whole number"
+        )
+    return {"step_cache": method, "step_cache_threshold": threshold}
 
 
 def _notes(request: ResolvedRequest, length: Length, geometry: ModelGeometry) -> tuple[str, ...]:
@@ -379,6 +401,8 @@ def _notes(request: ResolvedRequest, length: Length, geometry: ModelGeometry) ->
         )
     if request.cfg_zero_star and request.true_cfg_scale == 1:
         notes.append("CFG-Zero* has no effect at --cfg-scale 1; raise it to use it.")
+    if request.speed != "exact":
+        notes.append(_speed_note(request))
     trained = geometry.trained_padding
     inverted = request.variant == "bi-directional"
     if inverted and trained is not None and length.num_sections > trained + 1:
@@ -389,3 +413,11 @@ def _notes(request: ResolvedRequest, length: Length, geometry: ModelGeometry) ->
             f"({frames / request.fps:.1f} s); --variant forward-only suits longer videos."
         )
     return tuple(notes)
+
+
+def _speed_note(request: ResolvedRequest) -> str:
+    """What a speed came to."""
+    cache = f"--step-cache {request.step_cache}"
+    if request.step_cache != "off":
+        cache += f" --step-cache-threshold {request.step_cache_threshold:g}"
+    return f"Speed {request.speed}: {cache}."

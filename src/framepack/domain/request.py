@@ -17,6 +17,7 @@ from framepack.domain.choices import (
     X264_PRESETS,
     Interpolation,
     Solver,
+    Speed,
     StepCacheMethod,
     Vae,
     Variant,
@@ -185,20 +186,30 @@ class GenerationRequest(OneFrameFields):
         option="--solver",
         rule="one of unipc, euler",
     )
-    step_cache: StepCacheMethod = described(
-        "off",
+    speed: Speed = described(
+        "exact",
+        "How far the video may be from the exact one, to be made sooner.",
+        title="Speed",
+        option="--speed",
+        rule="exact, balanced or fast, which stand for step caches that were measured",
+    )
+    step_cache: StepCacheMethod | None = described(
+        None,
         "Skip steps that change little; faster, and not exact.",
         title="Step cache",
         option="--step-cache",
-        rule="off, teacache, which goes by what enters the network's blocks, or first_block, "
-        "which goes by what the first of them adds",
+        rule="off, teacache, which goes by what enters the network's blocks, first_block, by "
+        "what the first adds, magcache, by ratios measured beforehand, easycache, by the latents, "
+        "or taylorseer, which predicts",
+        unset="what the speed stands for",
     )
     step_cache_threshold: float | None = described(
         None,
         "Change up to which steps are skipped; higher is faster and further from exact.",
         title="Step cache threshold",
         option="--step-cache-threshold",
-        rule="a number from 0, where every step is computed, to 10",
+        rule="a number from 0, where every step is computed, to 10; of taylorseer the steps "
+        "between two that are computed",
         unset="the model's own for the method",
         ge=0,
         le=10,
@@ -384,6 +395,11 @@ class GenerationRequest(OneFrameFields):
         return bool(said or self.image or self.end_image or self.extend or self.video)
 
     @property
+    def allows_approximate_attention(self) -> bool:
+        """Whether attention may be computed by a kernel that is faster and not exact."""
+        return self.speed == "fast"
+
+    @property
     def uses_rife(self) -> bool:
         """Whether frames are made by RIFE."""
         return self.interpolate > 1 and self.interpolation == "rife"
@@ -420,6 +436,7 @@ class ResolvedRequest(GenerationRequest):
     true_cfg_scale: float
     shift: float
     solver: Solver
+    step_cache: StepCacheMethod = "off"
 
     @model_validator(mode="after")
     def _keeps_the_limits_of_the_request(self) -> Self:

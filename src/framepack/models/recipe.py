@@ -21,10 +21,18 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    ValidationError,
+)
 
+from framepack.domain.choices import StepCacheMethod
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import PackingLayout
 from framepack.domain.request import Solver, Variant
@@ -44,6 +52,7 @@ RECIPE_NAME = "recipe.toml"
 
 
 _TIERS = ("1x", "2x", "4x")  # those with a patch embedder of their own
+_Ratios = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
 
 class _Table(BaseModel):
@@ -65,6 +74,15 @@ class _Defaults(_Table):
     teacache_threshold: float = Field(0, ge=0)
     teacache_coefficients: tuple[float, ...] = Field((), min_length=1)
     first_block_threshold: float = Field(0, ge=0)
+    magcache_threshold: float = Field(0, ge=0)
+    magcache_ratios: tuple[_Ratios, ...] = ()
+    magcache_max_skips: int = Field(0, ge=1)
+    magcache_retention: float = Field(0, ge=0, le=1)
+    taylorseer_threshold: float = Field(0, ge=0)
+    taylorseer_order: int = Field(0, ge=0, le=4)
+    easycache_threshold: float = Field(0, ge=0)
+    speed_balanced: tuple[StepCacheMethod, NonNegativeFloat] = ("off", 0.0)
+    speed_fast: tuple[StepCacheMethod, NonNegativeFloat] = ("off", 0.0)
 
 
 class _Geometry(_Table):

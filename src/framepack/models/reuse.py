@@ -15,7 +15,7 @@ Store = dict[Hashable, Any]
 
 
 class StepCaching(Protocol):
-    """What a forward pass asks before it runs its blocks; see ``framepack.sampling.step_cache``."""
+    """What a forward pass asks before it runs its blocks; see ``framepack.sampling.caches``."""
 
     @property
     def after_first_block(self) -> bool:

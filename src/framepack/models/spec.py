@@ -12,6 +12,7 @@ from pathlib import Path
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
 from framepack.domain.request import VARIANTS, Variant
+from framepack.models import magnitudes
 from framepack.models.parts import (
     COMPONENTS,
     ComponentSource,
@@ -81,7 +82,13 @@ TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 """Folder of the embedded model."""
 
 
-def _published(key: str, title: str, variant: Variant, transformer: str) -> ModelSpec:
+def _published(
+    key: str,
+    title: str,
+    variant: Variant,
+    transformer: str,
+    ratios: tuple[tuple[float, ...], ...],
+) -> ModelSpec:
     sources = {
         "transformer": ComponentSource.parse(transformer),
         "image_encoder": _SIGLIP.child("image_encoder"),
@@ -105,6 +112,14 @@ def _published(key: str, title: str, variant: Variant, transformer: str) -> Mode
             teacache_threshold=0.15,
             teacache_coefficients=_PUBLISHED_TEACACHE,
             first_block_threshold=0.06,
+            # As the authors of MagCache have them for FramePack, and those of EasyCache for
+            # HunyuanVideo.
+            magcache_threshold=0.1,
+            magcache_ratios=ratios,
+            magcache_max_skips=2,
+            easycache_threshold=0.025,
+            speed_balanced=("teacache", 0.1),
+            speed_fast=("magcache", 0.1),
         ),
         prompt_template=_PUBLISHED_TEMPLATE,
         licence=HUNYUAN_LICENCE,
@@ -128,6 +143,7 @@ PRESETS: Mapping[str, ModelSpec] = {
             variant="forward-only",
             teacache_threshold=0.2,
             first_block_threshold=0.2,
+            magcache_ratios=magnitudes.TINY,
         ),
         prompt_template=PromptTemplate(template="{}", crop_start=0, max_length=96, pad_to=96),
     ),
@@ -136,12 +152,14 @@ PRESETS: Mapping[str, ModelSpec] = {
         "FramePack 13B, bi-directional",
         "bi-directional",
         "lllyasviel/FramePackI2V_HY",
+        magnitudes.I2V,
     ),
     "f1": _published(
         "f1",
         "FramePack-F1 13B, forward-only",
         "forward-only",
         "lllyasviel/FramePack_F1_I2V_HY_20250503",
+        magnitudes.F1,
     ),
 }
 

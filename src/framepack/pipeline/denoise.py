@@ -3,7 +3,7 @@
 Shape letters: docs/notation.md.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,9 @@ from framepack.models.reuse import Reuse, RunTables
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions
 from framepack.pipeline.history import HistoryWindow
+from framepack.sampling.caches import StepCache, step_caches
 from framepack.sampling.flow import apply_guidance, section_noise, sigmas
 from framepack.sampling.solvers import Nudge, StepState, sample
-from framepack.sampling.step_cache import FirstBlockCache, StepCache, TeaCache
 from framepack.sampling.sway import sway, sway_step
 
 __all__ = ["SectionDenoiser", "denoise_section", "section_noises"]
@@ -38,6 +38,7 @@ def denoise_section(
     *,
     source: Tensor | None = None,
     tables: RunTables | None = None,
+    caches: Mapping[str, StepCache] | None = None,
 ) -> Iterator[StepState]:
     """Turn noise into the latents of one section, yielding after each step.
 
@@ -50,13 +51,16 @@ def denoise_section(
         components: gives the network, its device and number format.
         source: [1, C, T, h, w] fp32, the section's part of a video to draw anew.
         tables: of the run, for what the network needs to work out in one section only.
+        caches: step caches by guidance pass; None for those that the plan asks for.
 
     Yields:
         One state per step; the last one's ``x0`` holds the section's latents, fp32, on the
         network's device.
     """
     request = plan.request
-    denoiser = SectionDenoiser(plan, section, window, conditions, components, tables=tables)
+    denoiser = SectionDenoiser(
+        plan, section, window, conditions, components, tables=tables, caches=caches
+    )
     levels = sigmas(
         request.num_inference_steps,
         latent_shape=(noise.shape[2], noise.shape[3], noise.shape[4]),
@@ -100,6 +104,7 @@ class SectionDenoiser:
         components: Components,
         *,
         tables: RunTables | None = None,
+        caches: Mapping[str, StepCache] | None = None,
     ) -> None:
         self._transformer = components.transformer
         self._dtype = components.dtype
@@ -109,7 +114,10 @@ class SectionDenoiser:
         self._optimised_scale = plan.request.cfg_zero_star
         self._zero_steps = plan.request.zero_init_steps if section.is_first_rendered else 0
         self._step = 0
-        self._caches = _step_caches(plan, self._zero_steps, components)
+        if caches is None:
+            num_left_out = plan.num_spared_steps + self._zero_steps
+            caches = step_caches(plan, components.spec.defaults, num_left_out=num_left_out)
+        self._caches = caches
         self._context = self._pack(section, window, conditions)
         guidance = torch.tensor([plan.request.guidance_scale * TIME_SCALE])
         self._context["guidance"] = self._to_network(guidance)
@@ -157,6 +165,18 @@ class SectionDenoiser:
 
     def _predict(self, name: str, x: Tensor, sigma: Tensor) -> Tensor:
         """Return the flow, noise minus clean latents, [1, C, T, h, w] fp32."""
+        cache = self._caches.get(name)
+        if cache is None or not cache.of_whole_network:
+            return self._run_network(name, x, sigma, cache)
+        latents = x.float()
+        added = cache.reuse(latents)
+        if added is not None:
+            return latents + added
+        flow = self._run_network(name, x, sigma, None)
+        cache.keep(flow - latents)
+        return flow
+
+    def _run_network(self, name: str, x: Tensor, sigma: Tensor, cache: StepCache | None) -> Tensor:
         timestep = self._to_network((sigma.float() * TIME_SCALE).reshape(1))
         # The names let step caches of diffusers keep one state per pass.
         with self._transformer.cache_context(name, step_index=self._step, sigma=float(sigma)):
@@ -164,7 +184,7 @@ class SectionDenoiser:
                 hidden_states=x,
                 timestep=timestep,
                 return_dict=False,
-                step_cache=self._caches.get(name),
+                step_cache=cache,
                 reuse=Reuse(self._embedded, self._steps[name].setdefault(float(sigma), {})),
                 **self._texts[name],
                 **self._context,
@@ -202,23 +222,6 @@ class SectionDenoiser:
 
     def _to_network(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self._device, dtype=self._dtype)
-
-
-def _step_caches(plan: Plan, num_zero_steps: int, components: Components) -> dict[str, StepCache]:
-    """A cache of each guidance pass, for one section; none where every step is computed."""
-    request = plan.request
-    threshold = request.step_cache_threshold or 0.0
-    if request.step_cache == "off" or threshold == 0:
-        return {}
-    num_calls = request.num_inference_steps - plan.num_spared_steps - num_zero_steps
-
-    def new() -> StepCache:
-        if request.step_cache == "first_block":
-            return FirstBlockCache(num_calls, threshold)
-        coefficients = components.spec.defaults.teacache_coefficients
-        return TeaCache(num_calls, threshold, coefficients)
-
-    return {"cond": new(), "uncond": new()}
 
 
 def section_noises(

@@ -106,6 +106,38 @@ def test_another_step_cache_has_its_own_threshold(tmp_path: Path) -> None:
         assert (request.step_cache, request.step_cache_threshold) == ("first_block", None)
 
 
+def _draft(tmp_path: Path, **asked: Any) -> str:
+    path = tmp_path / "draft.mp4"
+    write_video(
+        [np.zeros((32, 32, 3), np.uint8)] * 2,
+        path,
+        width=32,
+        height=32,
+        fps=30,
+        video_format=format_of(GenerationRequest.parse(prompt="x")),
+        document={"program": "framepack", "request": {"prompt": "a dog", **asked}},
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        {"speed": "fast", "step_cache": "teacache", "step_cache_threshold": 0.5},
+        {"speed": "exact", "step_cache": "teacache", "step_cache_threshold": 0.5},
+    ],
+)
+@pytest.mark.parametrize("speed", ["exact", "balanced"])
+def test_another_speed_takes_back_what_the_old_one_came_to(
+    draft: dict[str, Any], speed: str, tmp_path: Path
+) -> None:
+    with asked_request({"speed": speed}, _draft(tmp_path, **draft)) as request:
+        assert request.speed == speed
+        assert (request.step_cache, request.step_cache_threshold) == (None, None)
+    with asked_request({}, _draft(tmp_path, **draft)) as request:
+        assert request.step_cache == "teacache"
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -114,6 +146,7 @@ def test_another_step_cache_has_its_own_threshold(tmp_path: Path) -> None:
         {"image": "a.png", "end_image": "b.png", "end_strength": "0.2"},
         {"image": "a.png", "loop": True, "end_strength": "0.2"},
         {"prompt": "a cat", "step_cache": "teacache", "step_cache_threshold": "0.2"},
+        {"prompt": "a cat", "speed": "fast", "step_cache_threshold": "0.2"},
         {"prompt": "a cat", "interpolate": "2", "rife_weights": "b.pth"},
     ],
 )

@@ -46,6 +46,7 @@ REQUEST = {
     "--shift",
     "--solver",
     "--latent-window-size",
+    "--speed",
     "--step-cache",
     "--step-cache-threshold",
     "--start-strength",
@@ -165,6 +166,12 @@ FROZEN = {
         "--quiet",
         "-q",
     },
+    "framepack models calibrate": {
+        *("MODEL", "--prompt", "--image", "--steps", "--seed", "--output", "-o"),
+        *("--quiet", "-q"),
+    }
+    | MACHINE
+    | MEMORY,
     "framepack models recipe": {"MODEL", "--output", "-o", "--set", "--reset"},
     "framepack lora": set(),
     "framepack lora inspect": {"FILE", "--model", "--json"},

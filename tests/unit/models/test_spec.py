@@ -439,3 +439,30 @@ def test_a_recipe_may_fit_the_step_caches(tmp_path: Path) -> None:
     assert (found.teacache_threshold, found.first_block_threshold) == (0.15, 0.1)
     recipe.write_text(recipe_text(resolve_spec(str(recipe))))
     assert resolve_spec(str(recipe)).defaults == found
+
+
+def test_a_recipe_may_have_ratios_and_speeds_of_its_own(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    lines = 'magcache_ratios = [[1.0, 0.9], [1.0]]\nspeed_fast = ["taylorseer", 2]\n'
+    recipe.write_text(f'base = "i2v"\n[defaults]\n{lines}')
+    found = resolve_spec(str(recipe)).defaults
+    assert found.magcache_ratios == ((1.0, 0.9), (1.0,))
+    assert (found.speed_fast, found.speed_balanced) == (("taylorseer", 2.0), ("teacache", 0.1))
+    recipe.write_text(recipe_text(resolve_spec(str(recipe))))
+    assert resolve_spec(str(recipe)).defaults == found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "magcache_ratios = [[]]",
+        "magcache_ratios = [[1.0, 0.0]]",
+        'speed_fast = ["magicache", 0.1]',
+        'speed_balanced = ["teacache", -1]',
+    ],
+)
+def test_ratios_and_speeds_that_make_no_sense_are_refused(tmp_path: Path, line: str) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(f"[defaults]\n{line}\n")
+    with pytest.raises(InvalidRequest, match=line.split(" ")[0]):
+        resolve_spec(str(recipe))

@@ -1,5 +1,6 @@
 """The transformer does without its blocks when a step cache says so, and only then."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from framepack.domain.packing import inverted_indices
 from framepack.models.blocks import modulate
 from framepack.models.transformer import FramePackTransformer3DModel
-from framepack.sampling.step_cache import FirstBlockCache, StepCache, TeaCache
+from framepack.sampling.caches import FirstBlockCache, MagCache, StepCache, TaylorSeer, TeaCache
 
 SECTION = inverted_indices(1, 3)
 NUM_NOISY = 3 * 4 * 6  # latent frames of 8 x 12 in patches of 2
@@ -114,11 +115,20 @@ def test_the_first_block_cache_is_shown_what_the_first_block_adds() -> None:
     assert torch.equal(cache.signals[0], seen[0])
 
 
-@pytest.mark.parametrize("kind", [TeaCache, FirstBlockCache])
+NEW: dict[str, Callable[[int, float], StepCache]] = {
+    "teacache": TeaCache,
+    "first_block": FirstBlockCache,
+    "magcache": lambda calls, threshold: MagCache(calls, threshold, [1.0] * calls),
+    "taylorseer": TaylorSeer,
+}
+"""Of the blocks; EasyCache stands in front of the network."""
+
+
+@pytest.mark.parametrize("method", NEW)
 def test_threshold_zero_is_the_network_without_a_cache(
-    model: FramePackTransformer3DModel, kind: type[StepCache]
+    model: FramePackTransformer3DModel, method: str
 ) -> None:
-    cache = kind(6, 0.0)
+    cache = NEW[method](6, 0.0)
     for step in range(6):
         timestep = 900.0 - 100 * step
         assert torch.equal(predict(model, cache, timestep), predict(model, None, timestep))
@@ -135,3 +145,19 @@ def test_neighbouring_steps_are_skipped_and_stay_near_the_exact_ones(
     assert 0 < relative_error(near, predict(model, None, 899.0)) < 0.1
     predict(model, cache, 899.0, seed=2)
     assert not cache.skipped, "other latents are no neighbouring step"
+
+
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_a_prediction_comes_nearer_than_what_was_added_last(is_fused: bool) -> None:
+    model = build()
+    if is_fused:
+        model.pack_projections()
+    errors = []
+    for cache in (TaylorSeer(9, 9, order=0, num_first=2), TaylorSeer(9, 9, order=1)):
+        for timestep in (900.0, 899.95):
+            predict(model, cache, timestep)
+        third = predict(model, cache, 899.9)
+        assert cache.skipped
+        errors.append(relative_error(third, predict(model, None, 899.9)))
+    again, series = errors
+    assert 0 < series < again / 2

@@ -1,12 +1,15 @@
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
-from tests.helpers.runs import plan_without_model
+from tests.helpers.runs import DEFAULTS, plan_without_model
 from torch import Tensor
 
+from framepack.domain.choices import StepCacheMethod
+from framepack.domain.errors import InvalidRequest
+from framepack.domain.geometry import ModelDefaults
 from framepack.domain.plan import Plan
 from framepack.models.encoders import PromptEmbeds
 from framepack.models.reuse import RunTables
@@ -16,6 +19,7 @@ from framepack.pipeline.history import LatentHistory
 from framepack.sampling.flow import apply_guidance, section_noise
 
 SHAPE = (1, 4, 9, 2, 2)
+METHODS = [method for method in get_args(StepCacheMethod) if method != "off"]
 
 
 @dataclass
@@ -42,8 +46,14 @@ class RecordingNetwork:
 
 
 @dataclass
+class FakeSpec:
+    defaults: ModelDefaults = DEFAULTS
+
+
+@dataclass
 class FakeComponents:
     transformer: RecordingNetwork
+    spec: FakeSpec = field(default_factory=FakeSpec)
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -302,21 +312,6 @@ class StillNetwork(RecordingNetwork):
         return super().__call__(**inputs)
 
 
-@dataclass
-class FakeDefaults:
-    teacache_coefficients: tuple[float, ...] = (1.0, 0.0)
-
-
-@dataclass
-class FakeSpec:
-    defaults: FakeDefaults = field(default_factory=FakeDefaults)
-
-
-@dataclass
-class CachingComponents(FakeComponents):
-    spec: FakeSpec = field(default_factory=FakeSpec)
-
-
 def _run(denoiser: SectionDenoiser, steps: int) -> list[bool]:
     """Whether each step is skipped."""
     found = []
@@ -326,19 +321,42 @@ def _run(denoiser: SectionDenoiser, steps: int) -> list[bool]:
     return found
 
 
-@pytest.mark.parametrize("method", ["teacache", "first_block"])
+@pytest.mark.parametrize("method", ["teacache", "first_block", "magcache"])
 def test_a_step_cache_skips_all_but_the_first_and_the_last_of_equal_steps(method: str) -> None:
     network = StillNetwork()
-    denoiser = _denoiser(_plan(step_cache=method), CachingComponents(network))
+    denoiser = _denoiser(_plan(step_cache=method), FakeComponents(network))
     assert _run(denoiser, 4) == OF_EQUAL_STEPS
 
 
-@pytest.mark.parametrize("fields", [{}, {"step_cache": "teacache", "step_cache_threshold": 0}])
+@pytest.mark.parametrize("method", ["taylorseer", "easycache"])
+def test_a_step_cache_that_needs_two_steps_to_go_by_computes_them(method: str) -> None:
+    network = StillNetwork()
+    denoiser = _denoiser(_plan(step_cache=method), FakeComponents(network))
+    assert _run(denoiser, 4) == [False, False, True, False]
+
+
+def test_a_cache_of_the_whole_network_calls_it_in_no_skipped_step() -> None:
+    network = StillNetwork()
+    plan = _plan(step_cache="easycache", true_cfg_scale=3.0)
+    denoiser = _denoiser(plan, FakeComponents(network), _conditions(negative=True))
+    first, second, again = (
+        denoiser(torch.ones(SHAPE), torch.tensor(level)) for level in (1.0, 0.7, 0.7)
+    )
+    assert denoiser.skipped
+    assert network.passes == ["cond", "uncond"] * 2
+    assert all(call["step_cache"] is None for call in network.calls)
+    assert torch.equal(again, second)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, *({"step_cache": each, "step_cache_threshold": 0} for each in METHODS)]
+)
 def test_without_a_step_cache_or_at_threshold_zero_the_network_gets_none(
     fields: dict[str, Any],
 ) -> None:
     network = StillNetwork()
-    denoiser = _denoiser(_plan(**fields), CachingComponents(network))
+    denoiser = _denoiser(_plan(**fields), FakeComponents(network))
     assert _run(denoiser, 4) == [False] * 4
     assert all(call["step_cache"] is None for call in network.calls)
 
@@ -346,7 +364,7 @@ def test_without_a_step_cache_or_at_threshold_zero_the_network_gets_none(
 def test_each_guidance_pass_has_a_step_cache_of_its_own() -> None:
     network = StillNetwork()
     plan = _plan(step_cache="teacache", true_cfg_scale=3.0)
-    denoiser = _denoiser(plan, CachingComponents(network), _conditions(negative=True))
+    denoiser = _denoiser(plan, FakeComponents(network), _conditions(negative=True))
     assert _run(denoiser, 4) == OF_EQUAL_STEPS
     for name in ("cond", "uncond"):
         assert [was for which, was in network.skipped if which == name] == OF_EQUAL_STEPS
@@ -355,16 +373,31 @@ def test_each_guidance_pass_has_a_step_cache_of_its_own() -> None:
 
 def test_a_section_begins_with_empty_step_caches() -> None:
     network = StillNetwork()
-    components = CachingComponents(network)
+    components = FakeComponents(network)
     for render_index in (0, 1):
         denoiser = _denoiser(_plan(step_cache="first_block"), components, render_index=render_index)
         assert _run(denoiser, 4) == OF_EQUAL_STEPS
 
 
+def test_ratios_are_those_of_the_steps_in_which_the_network_is_asked() -> None:
+    """With the first step left out, the second one's ratio is the first that counts."""
+    ratios = (9.0, 9.0, 1.0, 9.0, 9.0)
+    spec = FakeSpec(replace(DEFAULTS, magcache_ratios=(ratios,), magcache_retention=0.0))
+    plan = _plan(step_cache="magcache", num_inference_steps=5, zero_init_steps=1)
+    denoiser = _denoiser(plan, FakeComponents(StillNetwork(), spec))
+    assert _run(denoiser, 5) == [False, False, True, False, False]
+
+
+def test_a_recipe_that_lost_its_ratios_is_refused() -> None:
+    spec = FakeSpec(replace(DEFAULTS, magcache_ratios=()))
+    with pytest.raises(InvalidRequest, match="framepack models calibrate"):
+        _denoiser(_plan(step_cache="magcache"), FakeComponents(StillNetwork(), spec))
+
+
 def test_zero_init_steps_do_not_count_for_the_step_cache() -> None:
     network = StillNetwork()
     plan = _plan(step_cache="teacache", zero_init_steps=1)
-    assert _run(_denoiser(plan, CachingComponents(network)), 4) == [False, False, True, False]
+    assert _run(_denoiser(plan, FakeComponents(network)), 4) == [False, False, True, False]
 
 
 def test_steps_say_whether_they_were_skipped() -> None:
@@ -377,7 +410,7 @@ def test_steps_say_whether_they_were_skipped() -> None:
         history.window(section.indices),
         _conditions(),
         torch.randn(SHAPE),
-        CachingComponents(StillNetwork()),  # type: ignore[arg-type]
+        FakeComponents(StillNetwork()),  # type: ignore[arg-type]
     )
     assert [step.skipped for step in steps] == OF_EQUAL_STEPS
 

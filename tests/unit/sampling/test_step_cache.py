@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from framepack.sampling.step_cache import FirstBlockCache, StepCache, TeaCache, relative_change
+from framepack.sampling.caches import FirstBlockCache, StepCache, TeaCache, relative_change
 
 ADDED = torch.ones(1, 2, 3)
 

@@ -7,7 +7,7 @@ import { makeVideo } from "../lib/make.js";
 import { announce } from "../lib/notify.js";
 import { body, plan } from "../lib/plan.js";
 import { allSent } from "../forms/uploads.js";
-import { CACHE, draftAndFinal } from "./drafting.js";
+import { draftAndFinal } from "./drafting.js";
 import { rememberLast } from "./presets.js";
 
 const NAME_LENGTH = 60;
@@ -40,7 +40,7 @@ export function actions(place, { fields, made }) {
   };
   const start = run(startVideo);
   generate.addEventListener("click", start);
-  draft.addEventListener("click", run(() => startDraft(fields.field(CACHE))));
+  draft.addEventListener("click", run(startDraft));
   replace(place, error, h("div", { class: "create-buttons" }, generate, draft));
   const offs = [
     on(document, "keydown", (event) => {
@@ -60,11 +60,11 @@ async function startVideo() {
 }
 
 /** A draft and, for later, its final: both with the seed that the plan drew. */
-async function startDraft(cacheField) {
+async function startDraft() {
   const asked = body();
   const answer = await api.post("/videos/plan", asked);
   const words = (asked.prompt ?? "").trim().slice(0, NAME_LENGTH);
-  const both = draftAndFinal(asked, answer, `${words} · ${answer.seed}`, cacheField);
+  const both = draftAndFinal(asked, answer, `${words} · ${answer.seed}`);
   const video = await makeVideo(both.draft);
   return { id: video.id, kind: "draft", final: both.final };
 }

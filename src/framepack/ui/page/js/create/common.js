@@ -11,7 +11,7 @@ import { randomSeed } from "../lib/random.js";
 const SLIDERS = { duration_s: [1, 20] };
 const PAIRED = new Set(["resolution", "fps", "num_inference_steps", "seed"]);
 /** In the order of the page; what else is common follows. */
-const FIRST = ["duration_s", "resolution", "fps", "num_inference_steps", "seed", "variant", "camera_motion", "model"];
+const FIRST = ["duration_s", "resolution", "fps", "num_inference_steps", "seed", "speed", "variant", "camera_motion", "model"];
 const PLACEHOLDERS = { seed: () => t("create.seed.random") };
 
 /**
