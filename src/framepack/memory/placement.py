@@ -56,6 +56,9 @@ class NetworkSize:
         layer_bytes: of its largest layer.
         working_bytes: activations at their peak.
         block_names: of the blocks, in that order, where they are known.
+        tabled_bytes: weights of blocks, not counted there, whose results are kept in tables: on
+            the device only where all of the network is, else brought once for all steps.
+        tabled_layer_bytes: the most of those that is brought at once.
     """
 
     name: str
@@ -64,11 +67,13 @@ class NetworkSize:
     layer_bytes: int = 0
     working_bytes: int = 0
     block_names: tuple[str, ...] = ()
+    tabled_bytes: int = 0
+    tabled_layer_bytes: int = 0
 
     @property
     def weight_bytes(self) -> int:
         """All weights."""
-        return self.rest_bytes + sum(self.block_bytes)
+        return self.rest_bytes + sum(self.block_bytes) + self.tabled_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +302,8 @@ def _place(size: NetworkSize, room: int, mode: Mode) -> NetworkPlacement:
 def _residents(size: NetworkSize, room: int) -> tuple[int, ...]:
     """As many blocks as fit beside the buffers, spread evenly so that copies never pile up."""
     total = len(size.block_bytes)
-    for count in range(total - 1, 0, -1):
+    most = total if size.tabled_bytes else total - 1
+    for count in range(most, 0, -1):
         chosen = tuple(index * total // count for index in range(count))
         if _held(size, chosen) <= room:
             return chosen
@@ -308,7 +314,8 @@ def _held(size: NetworkSize, resident: Sequence[int]) -> int:
     kept = set(resident)
     streamed = [num for index, num in enumerate(size.block_bytes) if index not in kept]
     stays = sum(size.block_bytes[index] for index in kept)
-    return size.rest_bytes + stays + NUM_BUFFERS * max(streamed, default=0)
+    buffer = max((*streamed, size.tabled_layer_bytes), default=0)
+    return size.rest_bytes + stays + NUM_BUFFERS * buffer
 
 
 def _check_host(

@@ -5,30 +5,32 @@ are views of a buffer on the device. All weights of a block are one piece of hos
 one copy brings them; on CUDA that memory is pinned and a side stream copies the next block while
 this one computes. Nothing is ever copied back: the host's weights are the originals.
 
+What makes modulation vectors of the conditioning vector is a piece by itself: its results are kept
+for as long as that vector is, and then need not be brought with their block.
+
 Between two runs the parameters are the host's. Keys of the state dict, shapes and values stay.
 """
 
 import functools
-import logging
-import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from diffusers.models.attention import AttentionModuleMixin
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from framepack.domain.errors import InvalidRequest
+from framepack.memory.pieces import Piece
 from framepack.memory.placement import NUM_BUFFERS, NetworkSize
+from framepack.models.blocks import FramePackSingleTransformerBlock, FramePackTransformerBlock
+from framepack.models.fused import projections
+from framepack.models.streamed import mark, mark_block, unmark
 
 __all__ = ["Streamer", "block_of"]
-
-logger = logging.getLogger(__name__)
-
-_ALIGNMENT = 256  # bytes; what vector units and copies like, whatever lies before
 
 
 def block_of(name: str) -> str | None:
@@ -71,34 +73,38 @@ class Streamer:
         _refuse_adapters(network)
         self._network = network
         self._device = device
-        names = _blocks(network) if by == "block" else _layers(network)
-        self._names = names
-        taken: set[int] = set()
-        self._units = [
-            _Piece.of(network.get_submodule(name).modules(), taken, dtype) for name in names
-        ]
-        self._rest = _Piece.of(network.modules(), taken, dtype)
+        self._names = _blocks(network) if by == "block" else []
+        tabled = [(name,) for name in _tabled(network)]
+        parts = [*((n,) for n in self._names), *tabled] if by == "block" else _layers(network)
+        modules = [tuple(map(network.get_submodule, names)) for names in parts]
+        self._num_blocks = len(self._names) if by == "block" else len(parts)
+        self._units, self._rest = _pieces(network, modules, self._num_blocks, dtype)
         if not from_disk:
             for piece in (*self._units, self._rest):
                 piece.gather(is_pinned=device.type == "cuda")
+        self._tables = {i: WeakIdKeyDictionary() for i, each in enumerate(parts) if each in tabled}
         self._resident: frozenset[int] = frozenset()
         self._buffers: list[_Buffer] = []
         self._held: list[Tensor] = []
-        self._current: int | None = None
+        self._active: list[int] = []
         self._last: int | None = None
         self._next: dict[int, int] = {}
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._unwrap = [
-            undo
-            for index, name in enumerate(names)
-            for undo in self._wrap(index, network.get_submodule(name))
-        ]
+        self._unwrap = list(self._wrap(modules))
 
     def size(self, name: str, working_bytes: int = 0) -> NetworkSize:
         """What it takes, for the planner; the largest layer is the largest unit."""
-        units = tuple(unit.num_bytes for unit in self._units)
-        rest, largest = self._rest.num_bytes, max(units, default=0)
-        return NetworkSize(name, rest, units, largest, working_bytes)
+        units = [unit.num_bytes for unit in self._units]
+        blocks, tabled = units[: self._num_blocks], units[self._num_blocks :]
+        return NetworkSize(
+            name,
+            self._rest.num_bytes,
+            tuple(blocks),
+            max(units, default=0),
+            working_bytes,
+            tabled_bytes=sum(tabled),
+            tabled_layer_bytes=max(tabled, default=0),
+        )
 
     def numbers(self, names: Iterable[str]) -> list[int]:
         """Numbers of blocks by their names, which may have a prefix as in published files."""
@@ -133,15 +139,16 @@ class Streamer:
                 piece.copy_to(memory)
                 piece.bind(memory)
                 self._held.append(memory)
-            streamed = [i for i in range(len(self._units)) if i not in self._resident]
-            largest = max((self._units[index].num_bytes for index in streamed), default=0)
-            for _ in range(min(NUM_BUFFERS, len(streamed))):
-                memory = torch.empty(largest, dtype=torch.uint8, device=self._device)
+            blocks = [i for i in range(self._num_blocks) if i not in self._resident]
+            tabled = list(range(self._num_blocks, len(self._units)))
+            sizes = [self._units[index].num_bytes for index in (*blocks, *tabled)]
+            for _ in range(min(NUM_BUFFERS, len(sizes))):
+                memory = torch.empty(max(sizes), dtype=torch.uint8, device=self._device)
                 self._buffers.append(_Buffer(memory))
         # The order of the network's own lists, until it is seen to run in another.
-        self._next = dict(pairwise(streamed))
-        if streamed:
-            self._next[streamed[-1]] = streamed[0]
+        self._next = dict(pairwise(blocks)) | dict(pairwise((*tabled, *blocks[:1])))
+        if blocks:
+            self._next[blocks[-1]] = blocks[0]
         if self._device.type == "cuda":
             # What follows on the side stream uses memory that this stream has just made.
             torch.cuda.synchronize(self._device)
@@ -153,10 +160,12 @@ class Streamer:
         for piece in (*self._units, self._rest):
             piece.rest()
             piece.views.clear()
+        for table in self._tables.values():
+            table.clear()  # the weights may change
         self._buffers.clear()
         self._held.clear()
         self._resident = frozenset()
-        self._current = self._last = None
+        self._last = None
 
     def close(self) -> None:
         """Give the network back as it was, in host memory."""
@@ -169,44 +178,92 @@ class Streamer:
 
     # --- while the network runs --------------------------------------------------------------
 
-    def _wrap(self, index: int, module: nn.Module) -> Iterator[Callable[[], object]]:
+    def _wrap(self, units: Sequence[tuple[nn.Module, ...]]) -> Iterator[Callable[[], object]]:
         """Bring a unit whenever it, or a part of it from outside of it, is called."""
-        for part in (module, *module.children()):
-            own = part.__dict__.get("forward")
-            part.forward = self._bringing(index, part.forward)
-            yield functools.partial(_put_back, part, own)
+        streams = [_Stream(self, index) for index in range(len(units))]
+        roots = {id(root): index for index, unit in enumerate(units) for root in unit}
+        for index, unit in enumerate(units):
+            for part in (part for root in unit for part in (root, *root.children())):
+                if roots.get(id(part), index) != index:
+                    continue  # has weights that are brought by themselves
+                own = part.__dict__.get("forward")
+                wrap = self._remembering if id(part) in roots else self._bringing
+                part.forward = wrap(index, part.forward)
+                part.forward.only_brings = own is None
+                mark(part, streams[index])
+                yield functools.partial(_put_back, part, own)
+        for block in _framepack_blocks(self._network):
+            inside = {roots[id(part)] for part in block.modules() if id(part) in roots}
+            mark_block(block, [streams[index] for index in sorted(inside)])
+            yield functools.partial(unmark, block)
 
     def _bringing(self, index: int, plain: Callable[..., Any]) -> Callable[..., Any]:
         """A forward with the weights of a unit on the device."""
 
         @functools.wraps(plain)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if index in self._resident or not self.is_brought or self._current == index:
+            if self._is_here(index):
                 return plain(*args, **kwargs)
             with self._using(index):
                 return plain(*self._here(args), **self._here(kwargs))
 
         return forward
 
+    def _remembering(self, index: int, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """The same; where results are kept in a table, without the weights if it has them."""
+        brought, table = self._bringing(index, plain), self._tables.get(index)
+        if table is None:
+            return brought
+
+        @functools.wraps(plain)
+        def forward(temb: Tensor) -> Any:
+            if not self.is_brought:
+                return brought(temb)  # weights may change now
+            if temb not in table:
+                table[temb] = brought(temb)
+            return table[temb]
+
+        return forward
+
+    def _is_here(self, index: int) -> bool:
+        """Whether a unit's weights need not be brought."""
+        return index in self._resident or index in self._active or not self.is_brought
+
+    def here(self, index: int) -> AbstractContextManager[None]:
+        """Have a unit's weights on the device inside the block."""
+        return nullcontext() if self._is_here(index) else self._using(index)
+
+    @contextmanager
+    def shown(self, index: int) -> Iterator[None]:
+        """Have a unit's parameters be views of a buffer, whatever it holds."""
+        is_here = self._is_here(index)
+        if not is_here:
+            self._units[index].bind(self._buffers[0].memory)
+        try:
+            yield
+        finally:
+            if not is_here:
+                self._units[index].rest()
+
     @contextmanager
     def _using(self, index: int) -> Iterator[None]:
-        """Have a unit's parameters on the device inside the block."""
         unit = self._units[index]
         buffer = self._holding(index) or self._fetch(index)
+        assert buffer is not None, "more units are at work than there are buffers"
         if buffer.ready is not None:
             torch.cuda.current_stream(self._device).wait_event(buffer.ready)
         unit.bind(buffer.memory)
-        before, self._current = self._current, index
+        self._active.append(index)
         if self._last is not None and self._last != index:
             self._next[self._last] = index
         self._last = index
         following = self._next.get(index, index)
-        if self._holding(following) is None:
+        if not self._is_here(following) and self._holding(following) is None:
             self._fetch(following)  # while this one computes
         try:
             yield
         finally:
-            self._current = before
+            self._active.remove(index)
             if self._side is not None:
                 buffer.done = torch.cuda.current_stream(self._device).record_event()
             unit.rest()
@@ -214,11 +271,13 @@ class Streamer:
     def _holding(self, index: int) -> "_Buffer | None":
         return next((buffer for buffer in self._buffers if buffer.holds == index), None)
 
-    def _fetch(self, index: int) -> "_Buffer":
-        """Copy a unit into a buffer that no running unit uses."""
-        buffer = next(
-            each for each in self._buffers if self._current is None or each.holds != self._current
-        )
+    def _fetch(self, index: int) -> "_Buffer | None":
+        """Copy a unit into a buffer that no running unit uses; None if all are in use."""
+        free = [each for each in self._buffers if each.holds not in self._active]
+        if not free:
+            return None
+        # What ran last is needed later than what was brought ahead of its time.
+        buffer = next((each for each in free if each.holds == self._last), free[0])
         buffer.holds = index
         if self._side is None:
             self._units[index].copy_to(buffer.memory)
@@ -242,6 +301,20 @@ class Streamer:
         return values
 
 
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """One unit of a streamer, as a network's own code knows it (``models.streamed``)."""
+
+    streamer: Streamer
+    index: int
+
+    def here(self) -> AbstractContextManager[None]:
+        return self.streamer.here(self.index)
+
+    def shown(self) -> AbstractContextManager[None]:
+        return self.streamer.shown(self.index)
+
+
 @dataclass(eq=False)
 class _Buffer:
     """Memory on the device for one unit.
@@ -259,101 +332,20 @@ class _Buffer:
     done: Any = None
 
 
-@dataclass
-class _Place:
-    """A tensor of the network: the table of its module, its name there, its bytes in a piece."""
-
-    table: dict[str, Any]
-    name: str
-    home: Tensor
-    offset: int
-    dtype: torch.dtype
-
-    @property
-    def num_bytes(self) -> int:
-        return self.home.numel() * self.dtype.itemsize
-
-    def put(self, tensor: Tensor) -> None:
-        self.table[self.name] = tensor
-
-
-@dataclass(eq=False)
-class _Piece:
-    """Weights that come and go together, one after the other in one piece of memory."""
-
-    places: list[_Place]
-    num_bytes: int
-    slab: Tensor | None = None
-    views: dict[int, list[Tensor]] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, modules: Iterable[nn.Module], taken: set[int], dtype: torch.dtype | None
-    ) -> "_Piece":
-        """The tensors of modules, those that another piece has taken left out."""
-        places: list[_Place] = []
-        offset = 0
-        for module in modules:
-            if id(module) in taken:
-                continue
-            taken.add(id(module))
-            for table in (module._parameters, module._buffers):
-                for name, tensor in table.items():
-                    if tensor is None:
-                        continue
-                    wanted = dtype if dtype and tensor.is_floating_point() else tensor.dtype
-                    place = _Place(table, name, tensor, offset, wanted)
-                    places.append(place)
-                    offset += -(-place.num_bytes // _ALIGNMENT) * _ALIGNMENT
-        return cls(places, offset)
-
-    def gather(self, *, is_pinned: bool) -> None:
-        """Copy the tensors into one piece of host memory, which is their home from now on."""
-        with torch.inference_mode(False), torch.no_grad():
-            slab = torch.empty(self.num_bytes, dtype=torch.uint8)
-            self.slab = _pinned(slab) if is_pinned and self.num_bytes else slab
-            for place in self.places:
-                view = _view(self.slab, place)
-                view.copy_(place.home)
-                place.home = _like(view, place.home)
-        self.rest()
-
-    def copy_to(self, memory: Tensor) -> None:
-        """Copy the weights into memory on the device, or queue it."""
-        if self.slab is not None:
-            memory[: self.num_bytes].copy_(self.slab, non_blocking=True)
-            return
-        for place in self.places:
-            _view(memory, place).copy_(place.home)
-
-    def bind(self, memory: Tensor) -> None:
-        """Have the parameters be views of memory that holds the weights."""
-        key = memory.data_ptr()
-        if key not in self.views:
-            with torch.inference_mode(False):
-                self.views[key] = [_like(_view(memory, place), place.home) for place in self.places]
-        for place, view in zip(self.places, self.views[key], strict=True):
-            place.put(view)
-
-    def rest(self) -> None:
-        """Have the parameters be the host's."""
-        for place in self.places:
-            place.put(place.home)
-
-    def unpin(self) -> None:
-        """Let the system move the host memory again."""
-        if self.slab is not None and hasattr(self.slab, "_unpin"):
-            self.slab._unpin()
-
-
-def _view(memory: Tensor, place: _Place) -> Tensor:
-    data = memory[place.offset : place.offset + place.num_bytes]
-    return data.view(place.dtype).view(place.home.shape)
-
-
-def _like(tensor: Tensor, model: Tensor) -> Tensor:
-    """A parameter if the model is one."""
-    return nn.Parameter(tensor, requires_grad=False) if isinstance(model, nn.Parameter) else tensor
+def _pieces(
+    network: nn.Module,
+    units: Sequence[tuple[nn.Module, ...]],
+    num_blocks: int,
+    dtype: torch.dtype | None,
+) -> tuple[list[Piece], Piece]:
+    """The weights of each unit, and those of none; a block has what other units leave of it."""
+    taken: set[int] = set()
+    runs = [run for block in _framepack_blocks(network) for run in projections(block)]
+    found: dict[int, Piece] = {}
+    for index in (*range(num_blocks, len(units)), *range(num_blocks)):
+        inside = (module for root in units[index] for module in root.modules())
+        found[index] = Piece.of(inside, taken, dtype, runs)
+    return [found[index] for index in range(len(units))], Piece.of(network.modules(), taken, dtype)
 
 
 def _blocks(network: nn.Module) -> list[str]:
@@ -362,14 +354,36 @@ def _blocks(network: nn.Module) -> list[str]:
     return list(dict.fromkeys(block for name in names if (block := block_of(name)) is not None))
 
 
-def _layers(network: nn.Module, prefix: str = "") -> list[str]:
-    """Names of the smallest modules whose weights are read by nobody but themselves."""
-    found = []
+def _framepack_blocks(network: nn.Module) -> list[Any]:
+    """The blocks that may run fused, in order."""
+    kinds = FramePackTransformerBlock, FramePackSingleTransformerBlock
+    return [module for module in network.modules() if isinstance(module, kinds)]
+
+
+def _tabled(network: nn.Module) -> list[str]:
+    """Names of the parts of blocks that read the conditioning vector alone."""
+    kinds = FramePackTransformerBlock, FramePackSingleTransformerBlock
+    return [
+        f"{name}.{part}"
+        for name, block in network.named_modules()
+        if isinstance(block, kinds)
+        for part in block.tabled
+    ]
+
+
+def _layers(network: nn.Module, prefix: str = "") -> list[tuple[str, ...]]:
+    """Names of the smallest modules whose weights are read by nobody but themselves.
+
+    In a block that may run fused they are those that it reads at the same time.
+    """
+    found: list[tuple[str, ...]] = []
     for name, child in network.named_children():
         path = f"{prefix}{name}"
         owns = any(t is not None for t in (*child._parameters.values(), *child._buffers.values()))
-        if owns or (isinstance(child, AttentionModuleMixin) and hasattr(child, "to_q")):
-            found.append(path)
+        if isinstance(child, FramePackTransformerBlock | FramePackSingleTransformerBlock):
+            found += [tuple(f"{path}.{part}" for part in parts) for parts in child.layers]
+        elif owns or (isinstance(child, AttentionModuleMixin) and hasattr(child, "to_q")):
+            found.append((path,))
         else:
             found += _layers(child, f"{path}.")
     return found
@@ -377,6 +391,7 @@ def _layers(network: nn.Module, prefix: str = "") -> list[str]:
 
 def _put_back(module: nn.Module, forward: Callable[..., Any] | None) -> None:
     """Undo a wrap; None where the class's own forward was in use."""
+    unmark(module)
     module.__dict__.pop("forward", None)
     if forward is not None:
         module.forward = forward
@@ -389,19 +404,3 @@ def _refuse_adapters(network: nn.Module) -> None:
                 f"{name} has a LoRA adapter that is not merged, and streamed weights would leave "
                 "it behind; merge it (fuse_lora and unload_lora_weights), or give --lora"
             )
-
-
-def _pinned(memory: Tensor) -> Tensor:
-    """The same memory, fixed in place so that copies to the device need not wait.
-
-    torch's own allocator for pinned memory rounds each piece up to a power of two.
-    """
-    runtime: Any = torch.cuda.cudart()
-    code = int(runtime.cudaHostRegister(memory.data_ptr(), memory.numel(), 0))
-    if code != 0:
-        logger.warning("host memory cannot be pinned (CUDA error %d): copies are slower", code)
-        return memory
-    memory._unpin = weakref.finalize(  # type: ignore[attr-defined]
-        memory, runtime.cudaHostUnregister, memory.data_ptr()
-    )
-    return memory

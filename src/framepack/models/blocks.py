@@ -10,6 +10,7 @@ the text stream, which is the form diffusers' caches and offloading expect (see
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +122,20 @@ class FramePackTransformerBlock(nn.Module):
         num_attention_heads: heads of the joint attention.
         attention_head_dim: width of one head.
         mlp_ratio: inner width of the feed-forward, in token widths.
+
+    Attributes:
+        layers: names of the parts whose weights are used at the same time, in order.
+        tabled: those that read the conditioning vector alone.
     """
+
+    layers: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("norm1",),
+        ("norm1_context",),
+        ("attn",),
+        ("ff",),
+        ("ff_context",),
+    )
+    tabled: ClassVar[tuple[str, ...]] = ("norm1", "norm1_context")
 
     def __init__(self, num_attention_heads: int, attention_head_dim: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -180,7 +194,13 @@ class FramePackSingleTransformerBlock(nn.Module):
         num_attention_heads: heads of the attention.
         attention_head_dim: width of one head.
         mlp_ratio: inner width of the feed-forward, in token widths.
+
+    Attributes:
+        layers, tabled: as in :class:`FramePackTransformerBlock`.
     """
+
+    layers: ClassVar[tuple[tuple[str, ...], ...]] = (("norm",), ("attn", "proj_mlp"), ("proj_out",))
+    tabled: ClassVar[tuple[str, ...]] = ("norm",)
 
     def __init__(self, num_attention_heads: int, attention_head_dim: int, mlp_ratio: float) -> None:
         super().__init__()

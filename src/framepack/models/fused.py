@@ -8,6 +8,7 @@ the difference but a clock: see :func:`fused_blocks`.
 # Shape letters are those of docs/notation.md:
 #   N latent tokens  M text tokens  S = N + M  H heads  D token width  I = H * head width
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,14 +28,17 @@ from framepack.models.blocks import (
 )
 from framepack.models.linear import linear
 from framepack.models.reuse import StepCaching
+from framepack.models.streamed import here, is_streamed, only_brings, shown
 
 __all__ = [
     "FusedBlock",
     "TokenBuffer",
     "complex_phases",
     "fused_blocks",
+    "modulation_tables",
     "modulation_vectors",
     "pack_projections",
+    "projections",
     "run_fused",
 ]
 
@@ -73,12 +77,12 @@ def pack_projections(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, FramePackTransformerBlock | FramePackSingleTransformerBlock):
-            for group in _groups(module):
+            for group in projections(module):
                 if all(map(_is_plain, group)) and _packed(group) is None:
                     _pack(group)
 
 
-def _groups(block: nn.Module) -> list[tuple[nn.Linear, ...]]:
+def projections(block: nn.Module) -> list[tuple[nn.Linear, ...]]:
     """Layers of a block with one input; values, keys, queries, so that the last two touch."""
     attn: Any = block.attn
     own = attn.to_v, attn.to_k, attn.to_q
@@ -131,7 +135,11 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether calling a module does what its class says, and nothing besides."""
-    if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
+    if module._forward_hooks or module._forward_pre_hooks:
+        return False
+    if "forward" in module.__dict__ and not only_brings(module.__dict__["forward"]):
+        return False
+    if module._compiled_call_impl is not None:
         return False
     if type(module) is nn.Linear:
         weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
@@ -176,13 +184,15 @@ def fused_blocks(blocks: Iterable[nn.Module], tokens: Tensor) -> "list[FusedBloc
         return None
     fused: list[FusedBlock] = []
     for block in blocks:
-        if not _all_plain(block, tokens.dtype):
-            return None
-        weights = [_packed(group) for group in _groups(block)]
+        with shown(block):
+            if not _all_plain(block, tokens.dtype):
+                return None
+            weights = [_packed(group) for group in projections(block)]
         if any(each is None for each in weights):
             return None
         kind: Any = _Double if isinstance(block, FramePackTransformerBlock) else _Single
-        fused.append(kind(block, *weights))
+        # Where streamed weights will be is known when they are used.
+        fused.append(kind(block, () if is_streamed(block) else weights))
     return fused
 
 
@@ -197,18 +207,28 @@ def modulation_vectors(blocks: Iterable[nn.Module], temb: Tensor) -> list[tuple[
         temb: [1, D] conditioning vector.
     """
 
-    def of(norm: Any) -> Vectors:
+    (vectors,) = modulation_tables(blocks, [temb])
+    return vectors
+
+
+def modulation_tables(
+    blocks: Iterable[nn.Module], tembs: Sequence[Tensor]
+) -> list[list[tuple[Vectors, ...]]]:
+    """:func:`modulation_vectors` for many vectors, to the same bits, each layer used once."""
+
+    def of(norm: Any, temb: Tensor) -> Vectors:
         vectors = [vector.reshape(-1) for vector in norm(temb)]
         for scale in range(1, len(vectors), 3):
             vectors[scale] = 1 + vectors[scale]
         return tuple(vectors)
 
-    return [
-        (of(block.norm1), of(block.norm1_context))
-        if isinstance(block, FramePackTransformerBlock)
-        else (of(block.norm),)
-        for block in blocks
-    ]
+    tables: list[list[tuple[Vectors, ...]]] = [[] for _ in tembs]
+    for block in blocks:
+        names: Any = block.tabled
+        layers = [[of(getattr(block, name), temb) for temb in tembs] for name in names]
+        for table, vectors in zip(tables, zip(*layers, strict=True), strict=True):
+            table.append(vectors)
+    return tables
 
 
 def complex_phases(phases: Tensor) -> Tensor:
@@ -283,9 +303,27 @@ def run_fused(
     return buffer.noisy
 
 
-class FusedBlock:
-    """A block as a function on one token buffer."""
+@dataclass(frozen=True)
+class FusedBlock(ABC):
+    """A block as a function on one token buffer.
 
+    Attributes:
+        block: it.
+        packed: see :meth:`weights`; empty where they are streamed.
+    """
+
+    block: Any
+    packed: Sequence[tuple[Tensor, Tensor]]
+
+    def weights(self, number: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of some :func:`projections` as one; streamed ones must be here."""
+        if self.packed:
+            return self.packed[number]
+        joined = _packed(projections(self.block)[number])
+        assert joined is not None, "streamed weights do not lie as they were shown"
+        return joined
+
+    @abstractmethod
     def run(self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor) -> None:
         """Apply the block to the buffer, in place.
 
@@ -294,7 +332,6 @@ class FusedBlock:
             modulation: one entry of :func:`modulation_vectors`.
             phases: [N, 1, 1, head width / 2] complex; text is not rotated.
         """
-        raise NotImplementedError
 
     def run_last(
         self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor
@@ -303,17 +340,25 @@ class FusedBlock:
         self.run(buffer, modulation, phases)
 
 
-@dataclass(frozen=True)
 class _Double(FusedBlock):
-    block: Any
-    image_qkv: tuple[Tensor, Tensor]
-    text_qkv: tuple[Tensor, Tensor]
-
     def run(self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor) -> None:
         x, num_latent, _ = buffer
-        block, attn = self.block, self.block.attn
         streams = x[:num_latent], x[num_latent:]
-        weights = self.image_qkv, self.text_qkv
+        with here(self.block):
+            with here(self.block.attn):
+                self._attend(streams, modulation, phases)
+            feeds: tuple[FeedForward, ...] = self.block.ff, self.block.ff_context
+            for stream, vectors, feed in zip(streams, modulation, feeds, strict=True):
+                _, _, _, shift, scale, gate = vectors
+                with here(feed):
+                    stream.addcmul_(gate, _feed(feed, _modulated(stream, shift, scale)))
+
+    def _attend(
+        self, streams: tuple[Tensor, Tensor], modulation: tuple[Vectors, ...], phases: Tensor
+    ) -> None:
+        """Add to both streams what they see of each other."""
+        attn, num_latent = self.block.attn, streams[0].shape[0]
+        weights = self.weights(0), self.weights(1)
         norms = (attn.norm_k, attn.norm_q), (attn.norm_added_k, attn.norm_added_q)
         wide = [
             linear(_modulated(stream, *vectors[:2]), *weight)
@@ -324,21 +369,12 @@ class _Double(FusedBlock):
         heads = _heads(torch.cat(wide), attn.heads, 3)
         attended = _attend(attn, heads[:, 2], heads[:, 1], heads[:, 0])
         outs = attn.to_out[0], attn.to_add_out
-        feeds: tuple[FeedForward, ...] = block.ff, block.ff_context
         parts = attended[:num_latent], attended[num_latent:]
-        for stream, part, vectors, out, feed in zip(
-            streams, parts, modulation, outs, feeds, strict=True
-        ):
-            _, _, gate, shift_ff, scale_ff, gate_ff = vectors
-            stream.addcmul_(gate, linear(part, out.weight, out.bias))
-            stream.addcmul_(gate_ff, _feed(feed, _modulated(stream, shift_ff, scale_ff)))
+        for stream, part, vectors, out in zip(streams, parts, modulation, outs, strict=True):
+            stream.addcmul_(vectors[2], linear(part, out.weight, out.bias))
 
 
-@dataclass(frozen=True)
 class _Single(FusedBlock):
-    block: Any
-    qkv_mlp: tuple[Tensor, Tensor]
-
     def run(self, buffer: TokenBuffer, modulation: tuple[Vectors, ...], phases: Tensor) -> None:
         self._run(buffer.tokens, slice(None), modulation[0], phases)
 
@@ -350,9 +386,18 @@ class _Single(FusedBlock):
 
     def _run(self, x: Tensor, rows: slice, vectors: Vectors, phases: Tensor) -> None:
         """Change some rows; values and keys come from all of them."""
-        shift, scale, gate = vectors
-        attn, out = self.block.attn, self.block.proj_out
-        weight, bias = self.qkv_mlp
+        with here(self.block):
+            with here(self.block.attn):
+                wide = self._wide(x, rows, vectors, phases)
+            out = self.block.proj_out
+            with here(out):
+                x[rows].addcmul_(vectors[2], linear(wide, out.weight, out.bias))
+
+    def _wide(self, x: Tensor, rows: slice, vectors: Vectors, phases: Tensor) -> Tensor:
+        """What was attended and the feed-forward's hidden values, [n, I + hidden]."""
+        shift, scale, _ = vectors
+        attn = self.block.attn
+        weight, bias = self.weights(0)
         inner = attn.to_q.out_features
         normed = _modulated(x, shift, scale)
         seen = _heads(linear(normed, weight[: 2 * inner], bias[: 2 * inner]), attn.heads, 2)
@@ -363,7 +408,7 @@ class _Single(FusedBlock):
         # What was attended takes the queries' place, next to the feed-forward's hidden values.
         wide[:, :inner].copy_(_attend(attn, query[:, 0], seen[:, 1], seen[:, 0]))
         torch.ops.aten.gelu_(wide[:, inner:], approximate="tanh")
-        x[rows].addcmul_(gate, linear(wide, out.weight, out.bias))
+        return wide
 
 
 def _modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Reuse", "RunTables", "StepCaching"]
+__all__ = ["Reuse", "RunTables", "StepCaching", "Store"]
 
 T = TypeVar("T")
 
 Store = dict[Hashable, Any]
+"""Results by name."""
 
 
 class StepCaching(Protocol):

@@ -7,6 +7,7 @@ the order of the history they are given, and in nothing else.
 # Shape letters are those of docs/notation.md:
 #   B batch  C channels  T latent frames  H W latent size  N tokens  M text tokens  D token width
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,12 +45,14 @@ from framepack.models.fused import (
     TokenBuffer,
     complex_phases,
     fused_blocks,
+    modulation_tables,
     modulation_vectors,
     pack_projections,
     run_fused,
 )
 from framepack.models.inputs import check_geometry, checked_grid, token_grid, trim_text
-from framepack.models.reuse import Reuse, StepCaching
+from framepack.models.reuse import Reuse, StepCaching, Store
+from framepack.models.streamed import is_streamed
 
 __all__ = ["FramePackTransformer3DModel", "StepCaching", "trim_text"]
 
@@ -340,6 +343,42 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
         results only as rounding does. See :mod:`framepack.models.fused`.
         """
         pack_projections(self)
+
+    def prepare_steps(
+        self,
+        timesteps: Sequence[Tensor],
+        stores: Sequence[Store],
+        *,
+        encoder_hidden_states: Tensor,
+        encoder_attention_mask: Tensor | None,
+        pooled_projections: Tensor,
+        guidance: Tensor | None,
+    ) -> None:
+        """Work out ahead what passes take from :attr:`Reuse.step`, where weights are streamed.
+
+        Each layer that makes it is then brought once, not once for every step. The passes give
+        the same bits without this.
+
+        Args:
+            timesteps: of the passes to come, [B] each.
+            stores: :attr:`Reuse.step` of each.
+            encoder_hidden_states, encoder_attention_mask, pooled_projections, guidance: as in
+                :meth:`forward`.
+        """
+        blocks = (*self.transformer_blocks, *self.single_transformer_blocks)
+        if not any(map(is_streamed, blocks)) or encoder_hidden_states.shape[0] != 1:
+            return
+        tembs = []
+        for timestep, store in zip(timesteps, stores, strict=True):
+            step = Reuse(step=store)
+            prompt = encoder_hidden_states, encoder_attention_mask, timestep
+            step.in_step("prompt", lambda given=prompt: self._embed_prompt(*given))
+            given = timestep, pooled_projections, guidance
+            tembs.append(step.in_step("temb", lambda given=given: self.time_text_embed(*given)))
+        missing = [index for index, store in enumerate(stores) if "modulation" not in store]
+        tables = modulation_tables(blocks, [tembs[index] for index in missing])
+        for index, table in zip(missing, tables, strict=True):
+            stores[index]["modulation"] = table
 
     def _run_fused(
         self,

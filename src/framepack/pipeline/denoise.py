@@ -75,6 +75,7 @@ def denoise_section(
         after = sway_step(len(levels) - 1, request.camera_motion_step)
         nudge = Nudge(after, lambda latents: sway(latents, request.camera_motion))
     latents = noise.to(components.device)
+    denoiser.prepare(levels[:-1])
     for made in sample(denoiser, latents, levels, request.solver, nudge=nudge):
         state = replace(made, skipped=denoiser.skipped)
         if components.device.type != "cpu":
@@ -144,6 +145,17 @@ class SectionDenoiser:
         self._step += 1
         return (rounded.float() - float(sigma) * flow).to(x.dtype)
 
+    def prepare(self, levels: Tensor) -> None:
+        """Work out what depends on the noise level alone, where weights are streamed."""
+        for name, texts in self._texts.items():
+            stores = [self._steps[name].setdefault(float(sigma), {}) for sigma in levels]
+            self._transformer.prepare_steps(
+                [self._timestep(sigma) for sigma in levels],
+                stores,
+                **texts,
+                guidance=self._context["guidance"],
+            )
+
     @property
     def skipped(self) -> bool:
         """Whether step caches spared the network all of the last step."""
@@ -177,7 +189,7 @@ class SectionDenoiser:
         return flow
 
     def _run_network(self, name: str, x: Tensor, sigma: Tensor, cache: StepCache | None) -> Tensor:
-        timestep = self._to_network((sigma.float() * TIME_SCALE).reshape(1))
+        timestep = self._timestep(sigma)
         # The names let step caches of diffusers keep one state per pass.
         with self._transformer.cache_context(name, step_index=self._step, sigma=float(sigma)):
             output = self._transformer(
@@ -219,6 +231,9 @@ class SectionDenoiser:
             "encoder_attention_mask": embeds.prompt_mask,  # read on the CPU
             "pooled_projections": self._to_network(embeds.pooled),
         }
+
+    def _timestep(self, sigma: Tensor) -> Tensor:
+        return self._to_network((sigma.float() * TIME_SCALE).reshape(1))
 
     def _to_network(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self._device, dtype=self._dtype)

@@ -1,6 +1,7 @@
 """How much of the device a model may take, and what is on it: for ``Components``."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -24,6 +25,7 @@ from framepack.memory.placement import (
 )
 from framepack.memory.streaming import Streamer, block_of
 from framepack.models.spec import ModelSpec
+from framepack.models.tensor_parts import num_bytes
 from framepack.weights.checkpoint import find_weight_files, stored_shapes
 from framepack.weights.locate import read_json
 
@@ -42,6 +44,12 @@ logger = logging.getLogger(__name__)
 _WORKING_SHARE = 0.15  # activations of a network in proportion to its weights
 _MOST_ENCODING_BYTES = 500_000_000  # a whole prompt in Llama 8B takes 0.15 GB
 _NEVER_BY_BLOCKS = frozenset({"vae"})  # half a GB, and its own tiles are what it needs
+# Keys of a transformer's blocks: what reads the conditioning vector alone, and what counts as one
+# layer; see FramePackTransformerBlock.tabled and layers.
+_TABLED = re.compile(r"(?:^|\.)(?:single_)?transformer_blocks\.\d+\.(?:norm|norm1|norm1_context)\.")
+_TOGETHER = re.compile(
+    r"((?:^|\.)(?:single_)?transformer_blocks\.\d+\.)(attn|proj_mlp|ff|ff_context)\."
+)
 _VISION_TOKENS = 729  # of SigLIP so400m at 384 px
 
 
@@ -144,7 +152,7 @@ class Slot:
         name: str,
         placement: NetworkPlacement,
         device: torch.device,
-        dtype: torch.dtype,
+        dtype: torch.dtype | None,
         room_bytes: int,
     ) -> None:
         """Bring a network, which is in host memory, to the device as it is to be streamed.
@@ -199,6 +207,8 @@ def measure(
     place: Path | nn.Module,
     dtype: torch.dtype,
     num_tokens: int | None = None,
+    *,
+    sizes: Mapping[str, int] | None = None,
 ) -> NetworkSize:
     """What a network takes, from the headers of its files or from its tensors.
 
@@ -207,28 +217,41 @@ def measure(
         place: its folder, or the network.
         dtype: number format it runs in.
         num_tokens: of a section, where that is known.
+        sizes: bytes of each tensor by its key, where not all are in that number format.
     """
-    counts = _counts(place)
+    if sizes is None:
+        sizes = {key: count * dtype.itemsize for key, count in _counts(place).items()}
     rest, layers = 0, dict[str, int]()
     blocks: dict[str, int] = {}
-    for key, count in counts.items():
-        num_bytes = count * dtype.itemsize
+    tabled: dict[str, int] = {}
+    for key, tensor_bytes in sizes.items():
         block = None if name in _NEVER_BY_BLOCKS else block_of(key)
         if block is None:
-            rest += num_bytes
+            rest += tensor_bytes
+        elif _TABLED.search(key):
+            tabled[_layer_of(key)] = tabled.get(_layer_of(key), 0) + tensor_bytes
         else:
-            blocks[block] = blocks.get(block, 0) + num_bytes
-        layers[_layer_of(key)] = layers.get(_layer_of(key), 0) + num_bytes
+            blocks[block] = blocks.get(block, 0) + tensor_bytes
+        layers[_layer_of(key)] = layers.get(_layer_of(key), 0) + tensor_bytes
     # Files have their tensors in any order; blocks run in that of their numbers.
     names = tuple(sorted(blocks, key=_number))
-    sizes = tuple(blocks[block] for block in names)
-    weights = rest + sum(sizes)
+    in_blocks = tuple(blocks[block] for block in names)
+    weights = rest + sum(in_blocks) + sum(tabled.values())
     working = int(weights * _WORKING_SHARE)
     if name == "transformer" and num_tokens is not None:
         working = section_working_bytes(num_tokens, _width(place), dtype.itemsize)
     elif name not in ("transformer", "vae"):
         working = min(working, _MOST_ENCODING_BYTES)
-    return NetworkSize(name, rest, sizes, max(layers.values(), default=0), working, names)
+    return NetworkSize(
+        name,
+        rest,
+        in_blocks,
+        max(layers.values(), default=0),
+        working,
+        names,
+        tabled_bytes=sum(tabled.values()),
+        tabled_layer_bytes=max(tabled.values(), default=0),
+    )
 
 
 def place_streamed(
@@ -278,11 +301,7 @@ def section_tokens(plan: Plan, spec: ModelSpec) -> int:
 
 def stored_bytes(modules: Mapping[str, nn.Module]) -> int:
     """Bytes of all weights."""
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for module in modules.values()
-        for tensor in (*module.parameters(), *module.buffers())
-    )
+    return sum(num_bytes((*module.parameters(), *module.buffers())) for module in modules.values())
 
 
 def _manner(placement: NetworkPlacement) -> tuple[Literal["block", "layer"], bool]:
@@ -306,6 +325,8 @@ def _number(block: str) -> tuple[str, int]:
 
 def _layer_of(key: str) -> str:
     """What ``sequential`` takes as one layer: a module with weights, or a whole attention."""
+    if match := _TOGETHER.search(key):
+        return key[: match.end(1)] + ("attn" if match[2] == "proj_mlp" else match[2])
     parts = key.split(".")
     return ".".join(parts[: parts.index("attn") + 1 if "attn" in parts else -1])
 

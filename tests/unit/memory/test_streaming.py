@@ -13,16 +13,21 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import forward_indices
 from framepack.memory.placement import NUM_BUFFERS
 from framepack.memory.streaming import Streamer, block_of
+from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.weights.checkpoint import load_transformer
 
 CPU = torch.device("cpu")
+BLOCKS = [f"{kind}transformer_blocks.{n}" for kind in ("", "single_") for n in (0, 1)]
 Units = Literal["block", "layer"]
 
 
 @pytest.fixture
 def model() -> FramePackTransformer3DModel:
-    return build().requires_grad_(False)
+    """As it is when it is not streamed: with packed projections, so that its blocks run fused."""
+    model = build().requires_grad_(False)
+    model.pack_projections()
+    return model
 
 
 @pytest.fixture
@@ -91,6 +96,7 @@ def test_the_device_holds_the_rest_the_residents_and_two_buffers(
     streamer.bring((0,))
     predict(model, inputs)
     largest = max(size.block_bytes[1:])
+    assert 0 < size.tabled_layer_bytes <= largest
     expected = size.rest_bytes + size.block_bytes[0] + NUM_BUFFERS * largest
     assert streamer.device_bytes == expected
     streamer.release()
@@ -104,18 +110,66 @@ def test_each_block_is_copied_once_in_a_pass_and_the_next_one_before_it_is_neede
 ) -> None:
     streamer = Streamer(model, CPU)
     streamer.bring()
-    units = streamer._units
-    copied: list[int] = []
-    ran: list[tuple[int, tuple[int, ...]]] = []
-    for index, unit in enumerate(units):
-        _spy(monkeypatch, unit, "copy_to", lambda i=index: copied.append(i))
-        _spy(monkeypatch, unit, "bind", lambda i=index: ran.append((i, tuple(copied))))
-    predict(model, inputs)
-    copied.clear()
-    ran.clear()
-    predict(model, inputs)
-    assert sorted(copied) == list(range(len(units)))
-    assert all(index in before for index, before in ran[-len(units) :][1:])
+    copied, ran = _watched(streamer, monkeypatch)
+    reuse = Reuse()
+    for _ in range(3):  # the second learns that the refiner of the text does not run again
+        copied.clear()
+        ran.clear()
+        predict(model, {**inputs, "reuse": reuse})
+    blocks = [streamer._names.index(name) for name in BLOCKS]
+    assert [index for index, _ in ran] == blocks
+    assert sorted(copied) == sorted(blocks)
+    assert all(index in before for index, before in ran[1:])
+
+
+def test_what_is_tabled_is_brought_once_for_all_steps_and_never_with_its_block(
+    model: FramePackTransformer3DModel,
+    inputs: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    levels = [torch.tensor([level]) for level in (900.0, 500.0, 100.0)]
+    plain = [predict(model, {**inputs, "timestep": level}) for level in levels]
+    streamer = Streamer(model, CPU)
+    streamer.bring(range(len(streamer._names)))
+    copied, _ = _watched(streamer, monkeypatch)
+    stores: list[dict[Any, Any]] = [{} for _ in levels]
+    given = ("encoder_hidden_states", "encoder_attention_mask", "pooled_projections", "guidance")
+    with torch.inference_mode():
+        model.prepare_steps(levels, stores, **{name: inputs[name] for name in given})
+    tabled = range(len(streamer._names), len(streamer._units))
+    assert copied == list(tabled)
+    for level, store, expected in zip(levels, stores, plain, strict=True):
+        passed = {**inputs, "timestep": level, "reuse": Reuse(step=store)}
+        assert torch.equal(predict(model, passed), expected)
+    assert copied == list(tabled)
+
+
+def test_streamed_blocks_run_fused(
+    model: FramePackTransformer3DModel,
+    inputs: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a block ran by itself")
+
+    for block in (*model.transformer_blocks, *model.single_transformer_blocks):
+        monkeypatch.setattr(type(block), "forward", refuse)
+    for by in ("block", "layer"):
+        streamer = Streamer(model, CPU, by=by)  # type: ignore[arg-type]
+        streamer.bring()
+        predict(model, inputs)
+        streamer.close()
+
+
+@pytest.mark.parametrize("by", ["block", "layer"])
+def test_blocks_that_run_by_themselves_give_the_same_bits_too(
+    model: FramePackTransformer3DModel, by: Units
+) -> None:
+    two = section_inputs(forward_indices(3), prompt_lengths=(23, 10))
+    plain = predict(model, two)
+    Streamer(model, CPU, by=by).bring()
+    for _ in range(2):
+        assert torch.equal(predict(model, two), plain)
 
 
 def test_blocks_may_run_in_any_order_and_in_part(model: FramePackTransformer3DModel) -> None:
@@ -143,8 +197,6 @@ def test_a_part_of_a_block_can_be_called_by_itself(model: FramePackTransformer3D
         resting = block.norm1.linear.weight
         assert all(map(torch.equal, block.norm1(temb), plain))
     assert block.norm1.linear.weight is resting
-    (number,) = streamer.numbers(["transformer_blocks.0"])
-    assert any(buffer.holds == number for buffer in streamer._buffers)
 
 
 def test_weights_changed_at_rest_are_what_runs_next(
@@ -161,6 +213,7 @@ def test_weights_changed_at_rest_are_what_runs_next(
     streamer.bring((1,))
     streamed = predict(model, inputs)
     other = build().requires_grad_(False)
+    other.pack_projections()
     with torch.inference_mode():
         for block in other.transformer_blocks:
             block.attn.to_q.weight.mul_(1.5)  # type: ignore[operator, union-attr]
@@ -180,6 +233,7 @@ def test_blocks_read_from_disk_give_the_same_bits_and_stay_in_their_file(
     whole = load_transformer(tmp_path, dtype=torch.float32)
     # In a file weights begin anywhere, and matrix products round by where they begin.
     whole.load_state_dict({k: v.clone() for k, v in whole.state_dict().items()}, assign=True)
+    whole.pack_projections()
     mapped = load_transformer(tmp_path, dtype=None)
     streamer = Streamer(mapped, CPU, from_disk=True, dtype=torch.float32)
     streamer.bring()
@@ -221,6 +275,24 @@ def _is_mapped(tensor: Tensor) -> bool:
 def _after(action: Any, model: nn.Module) -> dict[str, Tensor]:
     action()
     return dict(model.state_dict())
+
+
+def _watched(
+    streamer: Streamer, patch: pytest.MonkeyPatch
+) -> tuple[list[int], list[tuple[int, tuple[int, ...]]]]:
+    """Units as they are copied; units as they run, with all that were copied before."""
+    copied: list[int] = []
+    ran: list[tuple[int, tuple[int, ...]]] = []
+    for index, unit in enumerate(streamer._units):
+        _spy(patch, unit, "copy_to", lambda i=index: copied.append(i))
+    using = streamer._using
+
+    def noted(index: int) -> Any:
+        ran.append((index, tuple(copied)))
+        return using(index)
+
+    patch.setattr(streamer, "_using", noted)
+    return copied, ran
 
 
 def _spy(patch: pytest.MonkeyPatch, target: Any, name: str, note: Any) -> None:
