@@ -12,6 +12,7 @@ import typer
 
 from framepack import __version__
 from framepack.cli import (
+    bench,
     clip,
     codecs,
     doctor,
@@ -64,6 +65,7 @@ _ORDER = (
     "train",
     "eval",
     "doctor",
+    "bench",
 )
 
 
@@ -111,6 +113,7 @@ for _name, _module in (
     ("codecs", codecs),
     ("eval", evaluate),
     ("doctor", doctor),
+    ("bench", bench),
     ("serve", serve),
     ("submit", submit),
     ("follow", follow),

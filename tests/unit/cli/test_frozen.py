@@ -219,6 +219,7 @@ FROZEN = {
         "--json",
     }
     | MACHINE,
+    "framepack bench": {"--quick", "--out"} | MACHINE | TALK,
     "framepack serve": {
         "--host",
         "--server",
