@@ -12,7 +12,11 @@ import framepack
 from framepack.pipeline.components import Components
 
 STEPS = 8
-METHODS = ("teacache", "first_block")
+QUICK, LONG = ("teacache", "easycache"), ("first_block", "magcache", "taylorseer")
+METHODS = [*QUICK, *(pytest.param(method, marks=pytest.mark.full) for method in LONG)]
+GUIDED = {"true_cfg_scale": 2.0, "negative_prompt": "blurred"}
+EAGER = {"taylorseer": 2}
+"""Thresholds at which much is skipped, where they are not 0.3."""
 
 
 def _events(
@@ -57,9 +61,8 @@ def test_steps_are_skipped_and_counted_and_the_video_stays_near(
     tmp_path: Path, components: Components, picture: Path, method: str
 ) -> None:
     exact = _events(tmp_path, components, image=picture)[2]
-    steps, done, frames = _events(
-        tmp_path, components, image=picture, step_cache=method, step_cache_threshold=0.3
-    )
+    eager = {"step_cache": method, "step_cache_threshold": EAGER.get(method, 0.3)}
+    steps, done, frames = _events(tmp_path, components, image=picture, **eager)
     skipped = [step for step in steps if step.skipped]
     assert 2 <= len(skipped) == done.stats["num_skipped_steps"]
     assert not {1, STEPS} & {step.step for step in skipped}
@@ -84,11 +87,23 @@ def test_the_threshold_says_how_much_is_skipped(
     assert counts[0] < counts[-1] == 2 * (STEPS - 2)
 
 
-@pytest.mark.parametrize("fields", [{}, {"true_cfg_scale": 2.0, "negative_prompt": "blurred"}])
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [
+        ("taylorseer", {}),
+        ("easycache", GUIDED),
+        *(
+            pytest.param(method, fields, marks=pytest.mark.full)
+            for method in ("teacache", "first_block", "magcache", "taylorseer")
+            for fields in ({}, GUIDED)
+        ),
+    ],
+)
 def test_a_cancelled_run_is_finished_as_if_nothing_had_been(
-    tmp_path: Path, components: Components, picture: Path, fields: dict[str, Any]
+    tmp_path: Path, components: Components, picture: Path, fields: dict[str, Any], method: str
 ) -> None:
-    cached = {"image": picture, "step_cache": "teacache", "step_cache_threshold": 0.3, **fields}
+    eager = {"step_cache": method, "step_cache_threshold": EAGER.get(method, 0.3)}
+    cached = {"image": picture, **eager, **fields}
     undisturbed = _events(tmp_path, components, **cached)
     assert any(step.skipped for step in undisturbed[0])
     events = framepack.stream(
