@@ -1,6 +1,7 @@
 """Does a section cost more the later it comes, and does memory grow with the video?
 
     OMP_NUM_THREADS=1 PYTHONPATH=src:. python benchmarks/length.py [--sections 52] [--steps 4]
+        [--json FILE]
 
 One video of many sections of the embedded model, made as ``framepack generate`` makes it. The
 cost of section n is the median of the CPU seconds of sections n - 2 to n + 2. Memory is what the
@@ -9,7 +10,6 @@ as it does by default, so that what is held shows. One JSON line per variant.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from benchmarks.pipeline import ROOT, machine
+from benchmarks.common import ROOT, JsonLines, machine
 
 import framepack
 from framepack.domain.settings import Settings
@@ -80,6 +80,8 @@ def measure(options: argparse.Namespace, variant: str, folder: Path) -> dict[str
         f"section_{EARLY}_mb": round(memory_mb[EARLY - 1], 1),
         f"section_{LATE}_mb": round(memory_mb[LATE - 1], 1),
         "peak_mb": round(max(memory_mb), 1),
+        "cpu_s_of_sections": [round(each, 3) for each in seconds],
+        "mb_after_sections": [round(each, 1) for each in memory_mb],
         "sections": len(seconds),
         "steps": options.steps,
         "size_px": options.size,
@@ -96,12 +98,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--variant", action="append", choices=("bi-directional", "forward-only"))
+    parser.add_argument("--json", type=Path, help="write the rows here too")
     options = parser.parse_args()
+    lines = JsonLines(options.json)
     if options.sections < LATE + 2:
         parser.error(f"--sections is {options.sections}, {LATE + 2} or more are needed")
     for variant in options.variant or ("bi-directional", "forward-only"):
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(options, variant, Path(folder))), flush=True)
+            lines.add(measure(options, variant, Path(folder)))
 
 
 if __name__ == "__main__":
