@@ -5,11 +5,14 @@
 Each row builds both networks once and runs them in turn in one process, so that whatever else the
 machine does meets both alike. Time is the process's CPU seconds, of all threads; the least of all
 rounds counts. Our network runs as in sampling: projections packed, without gradients, once with
-what earlier sections of the video left (`reuse`) and once without (`alone`). Prints one line of
-JSON per row.
+what earlier sections of the video left (`reuse`), once without (`alone`), and once like `reuse` but
+with attention by torch's own choice (`sdpa`). With `--compile` also with its blocks compiled
+(`compiled`), which goes by the modules and not by the packed projections. Prints one line of JSON
+per row.
 """
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -24,9 +27,13 @@ import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel
 from torch import Tensor
 
+from framepack.domain.choices import AttentionName
 from framepack.domain.packing import inverted_indices
+from framepack.models.attention import use_backend
+from framepack.models.linear import prefers_onednn
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
+from framepack.pipeline.device import has_fast_bf16
 
 ROOT = Path(__file__).parents[1]
 MIDDLE: dict[str, Any] = {
@@ -60,7 +67,7 @@ class Row:
 def rows() -> list[Row]:
     """All rows that this machine computes natively."""
     formats = {"fp32": torch.float32}
-    if torch.backends.cpu.get_cpu_capability() in ("AVX512_BF16", "AMX") or _has_amx():
+    if has_fast_bf16(torch.device("cpu")):
         formats["bf16"] = torch.bfloat16
     sizes = (("middle", 24, 20), ("middle", 8, 8), ("tiny", 24, 20), ("tiny", 8, 8))
     return [
@@ -69,11 +76,6 @@ def rows() -> list[Row]:
         for size, height, width in sizes
         for threads in (1, 2)
     ]
-
-
-def _has_amx() -> bool:
-    cpu = Path("/proc/cpuinfo")
-    return cpu.exists() and "amx_bf16" in cpu.read_text()
 
 
 def config(size: str) -> dict[str, Any]:
@@ -132,29 +134,42 @@ def networks(
     return ours, theirs
 
 
-def measure(row: Row, rounds: int) -> dict[str, Any]:
+def measure(row: Row, rounds: int, *, compiled: bool = False) -> dict[str, Any]:
     """Least CPU seconds of a pass each way, and how far the outputs lie apart."""
     torch.set_num_threads(row.threads)
     fields = config(row.size)
     ours, theirs = networks(fields, row.dtype)
     arguments = inputs(row, fields)
     kept = Reuse()
+    rule: AttentionName = "onednn" if _takes_onednn(row) else "sdpa"
     ways: dict[str, Callable[[], Tensor]] = {
         "diffusers": lambda: theirs(**arguments)[0],
         "alone": lambda: ours(**arguments)[0],
         "reuse": lambda: ours(**arguments, reuse=kept)[0],
+        "sdpa": lambda: ours(**arguments, reuse=kept)[0],
     }
-    outputs = {name: run().float() for name, run in ways.items()}
+    first_pass_s = None
+    if compiled:
+        blocks = copy.deepcopy(ours)
+        blocks.compile_repeated_blocks()
+        ways["compiled"] = lambda: blocks(**arguments, reuse=kept)[0]
+        began = time.perf_counter()
+        ways["compiled"]()
+        first_pass_s = round(time.perf_counter() - began, 1)
+    outputs: dict[str, Tensor] = {}
     cpu_s = dict.fromkeys(ways, float("inf"))
     wall_s = dict.fromkeys(ways, float("inf"))
-    for _ in range(rounds):
+    for number in range(rounds + 1):
         for name, run in ways.items():
+            use_backend(ours, "sdpa" if name == "sdpa" else rule)
             before, began = time.process_time(), time.perf_counter()
-            run()
+            output = run()
+            if number == 0:  # warms up
+                outputs[name] = output.float()
+                continue
             wall_s[name] = min(wall_s[name], time.perf_counter() - began)
             cpu_s[name] = min(cpu_s[name], time.process_time() - before)
     expected = outputs["diffusers"]
-    error = (outputs["reuse"] - expected).norm() / expected.norm()
     num_tokens = sum(part.shape[1] for part, _ in kept.section["history"])
     num_tokens += 9 * row.height * row.width // 4 + 16 + 30
     return {
@@ -162,13 +177,27 @@ def measure(row: Row, rounds: int) -> dict[str, Any]:
         "tokens": num_tokens,
         "parameters": sum(p.numel() for p in ours.parameters()),
         "threads": row.threads,
+        "attention": rule,
         "cpu_s": {name: round(value, 5) for name, value in cpu_s.items()},
         "wall_s": {name: round(value, 5) for name, value in wall_s.items()},
         "ratio": round(cpu_s["diffusers"] / cpu_s["reuse"], 3),
         "ratio_alone": round(cpu_s["diffusers"] / cpu_s["alone"], 3),
-        "relative_error": float(error),
+        "ratio_sdpa": round(cpu_s["diffusers"] / cpu_s["sdpa"], 3),
+        "relative_error": _distance(outputs["reuse"], expected),
+        "relative_errors": {
+            name: _distance(each, expected) for name, each in outputs.items() if name != "diffusers"
+        },
         "reuse_is_bit_equal": torch.equal(outputs["reuse"], outputs["alone"]),
+        "first_compiled_pass_s": first_pass_s,
     }
+
+
+def _takes_onednn(row: Row) -> bool:
+    return row.dtype == torch.float32 and prefers_onednn()
+
+
+def _distance(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
 
 
 def machine() -> dict[str, Any]:
@@ -194,12 +223,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", nargs="+", help="only rows whose name starts with one of these")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     lines = []
     for row in rows():
         if options.rows is None or row.name.startswith(tuple(options.rows)):
-            lines.append(json.dumps({**measure(row, options.rounds), **machine()}))
+            lines.append(
+                json.dumps({**measure(row, options.rounds, compiled=options.compile), **machine()})
+            )
             print(lines[-1], flush=True)
     if options.json:
         options.json.write_text("\n".join(lines) + "\n")

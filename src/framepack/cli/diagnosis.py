@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from framepack.cli.machine import Compute, Folder, Machine, ModelFiles
+from framepack.cli.machine import Attention, Compute, Folder, Machine, ModelFiles
 from framepack.pipeline.hardware import PUBLISHED_MEMORY_GB, Card
 
 __all__ = ["Finding", "diagnose"]
@@ -46,6 +46,7 @@ def diagnose(machine: Machine) -> list[Finding]:
         _torch(machine.compute),
         *_cards(machine),
         _device(machine),
+        *_attention(machine.compute.attention),
         Finding(
             "memory",
             "good",
@@ -121,6 +122,27 @@ def _device(machine: Machine) -> Finding:
     return Finding(
         "device", "good", f"{compute.device}{name}{threads}, {compute.dtype}: {compute.reason}"
     )
+
+
+def _attention(attention: Attention | None) -> list[Finding]:
+    """Who computes attention, as far as it is known before a video is made."""
+    if attention is None:
+        return []
+    if attention.problem:
+        return [Finding("attention", "problem", f"{attention.asked}: {attention.problem}")]
+    if attention.asked != "auto":
+        return [Finding("attention", "good", f"{attention.asked}, which was asked for")]
+    names = attention.candidates
+    if "onednn" in names:
+        text = "onednn, which is faster than torch's own choice on this processor"
+    elif len(names) == 1:
+        text = f"{names[0]}, the only one that can run here"
+    elif attention.measured:
+        measured = "; ".join(f"for {size} {text}" for size, text in attention.measured.items())
+        text = f"measured here: {measured}"
+    else:
+        text = f"{', '.join(names)} can run; the first video tries them and takes the fastest"
+    return [Finding("attention", "good", text)]
 
 
 def _folder(folder: Folder) -> Finding:

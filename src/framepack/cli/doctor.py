@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.cli.console import write, write_json
-from framepack.cli.options import Device, DtypeName, JsonFlag, ModelsDir
+from framepack.cli.options import AttentionBackend, Device, DtypeName, JsonFlag, ModelsDir
 from framepack.cli.remote import KeyFile, connect
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def command(
     key_file: KeyFile = None,
     device: Device = None,
     dtype: DtypeName = None,
+    attention: AttentionBackend = None,
     models_dir: ModelsDir = None,
     as_json: JsonFlag = False,
 ) -> int:
@@ -57,7 +58,7 @@ def command(
         return _examine_server(server, key_file, as_json=as_json)
     from framepack.domain.settings import Settings
 
-    settings = Settings.load(device=device, dtype=dtype, models_dir=models_dir)
+    settings = Settings.load(device=device, dtype=dtype, attention=attention, models_dir=models_dir)
     if update_sanity:
         from framepack.pipeline.sanity import update_sanity as update
 

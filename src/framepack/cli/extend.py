@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from framepack.cli.options import (
+    AttentionBackend,
+    CompileMode,
     Device,
     DtypeName,
     JsonFlag,
@@ -49,6 +51,8 @@ def command(
     keep_partial: KeepPartial = False,
     device: Device = None,
     dtype: DtypeName = None,
+    attention: AttentionBackend = None,
+    compile: CompileMode = None,
     models_dir: ModelsDir = None,
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
@@ -69,6 +73,8 @@ def command(
     settings = Settings.load(
         device=device,
         dtype=dtype,
+        attention=attention,
+        compile=compile,
         models_dir=models_dir,
         offload=offload,
         vram_budget=vram_budget,

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from framepack.cli.options import (
+    AttentionBackend,
     AudioFile,
+    CompileMode,
     Device,
     DtypeName,
     FramesDir,
@@ -45,6 +47,8 @@ def command(
     keep_partial: KeepPartial = False,
     device: Device = None,
     dtype: DtypeName = None,
+    attention: AttentionBackend = None,
+    compile: CompileMode = None,
     models_dir: ModelsDir = None,
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
@@ -66,6 +70,8 @@ def command(
     settings = Settings.load(
         device=device,
         dtype=dtype,
+        attention=attention,
+        compile=compile,
         models_dir=models_dir,
         offload=offload,
         vram_budget=vram_budget,

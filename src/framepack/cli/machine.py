@@ -5,9 +5,10 @@ import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -15,11 +16,31 @@ import framepack
 from framepack.domain.errors import CheckpointError, MissingWeights
 from framepack.domain.settings import Settings, settings_path
 from framepack.models.spec import PRESETS, ModelSpec
-from framepack.pipeline.hardware import Card, find_cards, torch_build
+from framepack.pipeline.hardware import PUBLISHED_HEAD_DIM, Card, find_cards, torch_build
 
-__all__ = ["Compute", "Folder", "Machine", "ModelFiles", "examine"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Attention", "Compute", "Folder", "Machine", "ModelFiles", "examine"]
 
 _NETWORK_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Who computes attention.
+
+    Attributes:
+        asked: the setting.
+        problem: why that cannot run, and how to mend it, or "".
+        candidates: exact back ends that can run; ``auto`` takes the fastest.
+        measured: which one that was and what it was measured against, by size.
+    """
+
+    asked: str
+    problem: str = ""
+    candidates: tuple[str, ...] = ()
+    measured: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,7 @@ class Compute:
         reason: why this device and this format.
         threads: CPU threads that torch uses.
         is_chosen: the settings or a flag name the device.
+        attention: who can compute attention there; None without torch.
     """
 
     torch: str
@@ -49,6 +71,7 @@ class Compute:
     reason: str = ""
     threads: int = 0
     is_chosen: bool = False
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +197,18 @@ def _compute(settings: Settings) -> Compute:
         reason=_reason(device.type, str(dtype).removeprefix("torch."), settings),
         threads=torch.get_num_threads(),
         is_chosen=settings.device != "auto",
+        attention=_attention(settings, device, dtype),
     )
+
+
+def _attention(settings: Settings, device: "torch.device", dtype: "torch.dtype") -> Attention:
+    """Who can compute attention for the published model's heads."""
+    from framepack.pipeline.attention import describe_attention, find_facts
+    from framepack.pipeline.attention_probe import ProbeMemory
+
+    facts = find_facts(device, dtype, PUBLISHED_HEAD_DIM)
+    found = describe_attention(settings.attention, facts, device, ProbeMemory())
+    return Attention(found.asked, found.problem, found.candidates, found.measured)
 
 
 def _backend() -> str:

@@ -15,7 +15,9 @@ from framepack.domain.loras import LoraRef
 from framepack.domain.request import SECTION_FIELDS, GenerationRequest
 
 __all__ = [
+    "AttentionBackend",
     "AudioFile",
+    "CompileMode",
     "Device",
     "DtypeName",
     "FramesDir",
@@ -182,6 +184,29 @@ DtypeName = Annotated[
         rich_help_panel=_MACHINE,
         help="Number format of the weights: auto, bfloat16, float16 or float32; default: the "
         "settings' dtype, auto unless set.",
+    ),
+]
+AttentionBackend = Annotated[
+    str | None,
+    typer.Option(
+        "--attention",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Who computes attention: auto, sdpa, onednn, cudnn, flash3, flash, xformers, or sage, "
+        "which is approximate; default: the settings' attention, auto unless set, which takes the "
+        "fastest exact one.",
+    ),
+]
+CompileMode = Annotated[
+    str | None,
+    typer.Option(
+        "--compile",
+        metavar="off|blocks",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Compile the transformer's blocks for this machine in the first step; default: the "
+        "settings' compile, off unless set.",
     ),
 ]
 ModelsDir = Annotated[

@@ -7,7 +7,9 @@ import typer
 
 from framepack.cli.console import one_line, say, write, write_json
 from framepack.cli.options import (
+    AttentionBackend,
     AudioFile,
+    CompileMode,
     Device,
     DtypeName,
     FramesDir,
@@ -51,6 +53,8 @@ def command(
     keep_partial: KeepPartial = False,
     device: Device = None,
     dtype: DtypeName = None,
+    attention: AttentionBackend = None,
+    compile: CompileMode = None,
     models_dir: ModelsDir = None,
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
@@ -78,6 +82,8 @@ def command(
     settings = Settings.load(
         device=device,
         dtype=dtype,
+        attention=attention,
+        compile=compile,
         models_dir=models_dir,
         offload=offload,
         vram_budget=vram_budget,

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from framepack.cli.options import (
+    AttentionBackend,
+    CompileMode,
     Device,
     DtypeName,
     JsonFlag,
@@ -30,6 +32,8 @@ def command(
     ],
     device: Device = None,
     dtype: DtypeName = None,
+    attention: AttentionBackend = None,
+    compile: CompileMode = None,
     models_dir: ModelsDir = None,
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
@@ -47,6 +51,8 @@ def command(
     settings = Settings.load(
         device=device,
         dtype=dtype,
+        attention=attention,
+        compile=compile,
         models_dir=models_dir,
         offload=offload,
         vram_budget=vram_budget,

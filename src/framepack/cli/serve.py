@@ -8,6 +8,8 @@ import typer
 
 from framepack.cli.console import say, write
 from framepack.cli.options import (
+    AttentionBackend,
+    CompileMode,
     Device,
     DtypeName,
     ModelsDir,
@@ -128,6 +130,8 @@ def command(
     ] = "local",
     device: Device = None,
     dtype: DtypeName = None,
+    attention: AttentionBackend = None,
+    compile: CompileMode = None,
     models_dir: ModelsDir = None,
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
@@ -152,6 +156,8 @@ def command(
     settings = Settings.load(
         device=device,
         dtype=dtype,
+        attention=attention,
+        compile=compile,
         models_dir=models_dir,
         offload=offload,
         vram_budget=vram_budget,

@@ -9,6 +9,9 @@ __all__ = [
     "SYSTEM_PROMPTS",
     "VARIANTS",
     "X264_PRESETS",
+    "Attention",
+    "AttentionName",
+    "Compile",
     "Enhancer",
     "Interpolation",
     "Offload",
@@ -33,6 +36,12 @@ StepCacheMethod = Literal["off", "teacache", "first_block", "magcache", "taylors
 Interpolation = Literal["rife", "minterpolate", "blend"]
 Offload = Literal["auto", "none", "model", "balanced", "group", "sequential", "disk"]
 """Where networks lie while they work; ``auto`` takes the first of the others that fits."""
+AttentionName = Literal["sdpa", "onednn", "cudnn", "flash3", "flash", "xformers", "sage"]
+"""Who computes attention; ``sdpa`` is torch's own choice, ``sage`` alone is approximate."""
+Attention = Literal["auto", AttentionName]
+"""``auto`` takes the fastest of the exact ones that run here."""
+Compile = Literal["off", "blocks"]
+"""Whether the transformer's blocks are compiled for the machine when they first run."""
 X264Preset = Literal[
     "ultrafast",
     "superfast",

@@ -21,7 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from framepack.domain.choices import Offload, Vae
+from framepack.domain.choices import Attention, Compile, Offload, Vae
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.memory_size import memory_size_bytes
 
@@ -185,6 +185,18 @@ class Settings(BaseSettings):
         "auto",
         title="Number format",
         description="Number format of the weights; auto takes what the device is good at.",
+    )
+    attention: Attention = Field(
+        "auto",
+        title="Attention",
+        description="Who computes attention: auto for the fastest exact one here, sdpa for torch's "
+        "own choice, onednn, cudnn, flash3, flash, xformers, or sage, which is approximate.",
+    )
+    compile: Compile = Field(
+        "off",
+        title="Compiling",
+        description="off, or blocks to compile the transformer's blocks for this machine when they "
+        "first run, which takes a minute or more.",
     )
     offload: Offload = Field(
         "auto",

@@ -12,10 +12,26 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import AttentionModuleMixin
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.attention_dispatch import (
+    AttentionBackendName,
+    _AttentionBackendRegistry,
+    dispatch_attention_fn,
+)
 from torch import Tensor, nn
 
-__all__ = ["FramePackAttention", "HeadNorm", "JointAttnProcessor", "SelfAttnProcessor", "rotate"]
+from framepack.domain.choices import AttentionName
+from framepack.models.attention_backends import BACKENDS
+from framepack.models.cpu_attention import attend_with_onednn, suits_onednn
+
+__all__ = [
+    "FramePackAttention",
+    "HeadNorm",
+    "JointAttnProcessor",
+    "SelfAttnProcessor",
+    "dispatch_name",
+    "rotate",
+    "use_backend",
+]
 
 QKV = tuple[Tensor, Tensor, Tensor]
 
@@ -57,9 +73,14 @@ class HeadNorm(nn.RMSNorm):
 
 
 class SelfAttnProcessor:
-    """Attention of one token stream over itself; not split by context parallelism."""
+    """Attention of one token stream over itself; not split by context parallelism.
+
+    Attributes:
+        uses_onednn: compute with oneDNN on the CPU also where it is not known to be faster.
+    """
 
     _attention_backend: AttentionBackendName | None = None
+    uses_onednn: bool = False
 
     def __call__(
         self,
@@ -97,6 +118,8 @@ class SelfAttnProcessor:
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
         """Attention proper, through the chosen back end: all [B, S, H, D]."""
+        if attention_mask is None and self._takes_onednn(query, key):
+            return attend_with_onednn(query, key, value)
         attended: Tensor = dispatch_attention_fn(
             query,
             key,
@@ -107,6 +130,19 @@ class SelfAttnProcessor:
         )
         return attended
 
+    def _takes_onednn(self, query: Tensor, key: Tensor) -> bool:
+        """Whether nothing else was chosen, and nothing at work that only torch's kernels know."""
+        if self._attention_backend is not None or getattr(self, "_parallel_config", None):
+            return False
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        if query.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return False
+        if self.uses_onednn:
+            return query.dtype == torch.float32
+        chosen, _ = _AttentionBackendRegistry.get_active_backend()
+        return chosen == AttentionBackendName.NATIVE and suits_onednn(query, key)
+
 
 class JointAttnProcessor(SelfAttnProcessor):
     """Attention of latents and text together; context parallelism splits its tokens.
@@ -115,6 +151,30 @@ class JointAttnProcessor(SelfAttnProcessor):
     """
 
     _parallel_config: Any = None
+
+
+def dispatch_name(name: AttentionName) -> AttentionBackendName | None:
+    """diffusers' name of a back end; None for those that are ours."""
+    name_there = BACKENDS[name].dispatch
+    return AttentionBackendName(name_there) if name_there else None
+
+
+def use_backend(network: nn.Module, name: AttentionName) -> None:
+    """Have the joint attentions of a network computed by one back end.
+
+    The text refiner's few tokens stay with torch's own choice, and so does all else in this
+    process: diffusers' ``set_attention_backend`` changes that as well.
+
+    Args:
+        network: the transformer.
+        name: a back end that can run here.
+    """
+    for module in network.modules():
+        if isinstance(module, FramePackAttention):
+            processor = module.processor
+            if isinstance(processor, JointAttnProcessor):
+                processor._attention_backend = dispatch_name(name)
+                processor.uses_onednn = name == "onednn"
 
 
 class FramePackAttention(nn.Module, AttentionModuleMixin):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["linear"]
+__all__ = ["has_onednn", "linear", "onednn_product", "prefers_onednn"]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -27,19 +27,27 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         [N, out], contiguous.
     """
-    if x.device.type == "cpu" and x.dtype == torch.float32 and _prefers_onednn():
-        product: Tensor = _onednn()(x, weight, bias, "none", [], "")
-        return product
+    if x.device.type == "cpu" and x.dtype == torch.float32 and prefers_onednn():
+        return onednn_product(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
+def onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The same by oneDNN, on the CPU, where :func:`has_onednn`."""
+    product: Tensor = _onednn()(x, weight, bias, "none", [], "")
+    return product
+
+
+def has_onednn() -> bool:
+    """Whether torch can multiply with oneDNN here."""
+    return bool(torch.backends.mkldnn.is_available()) and _onednn() is not None
+
+
 @cache
-def _prefers_onednn() -> bool:
+def prefers_onednn() -> bool:
     """Whether this processor has AVX-512, is not MKL's maker's, and torch has oneDNN."""
     capability = torch.backends.cpu.get_cpu_capability()
-    if not capability.startswith("AVX512") or not torch.backends.mkldnn.is_available():
-        return False
-    return _maker() == "AuthenticAMD" and _onednn() is not None
+    return capability.startswith("AVX512") and has_onednn() and _maker() == "AuthenticAMD"
 
 
 @cache

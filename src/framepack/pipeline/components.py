@@ -31,6 +31,7 @@ from framepack.pipeline.component_files import (
 )
 from framepack.pipeline.decoding_tile import decoding_tile
 from framepack.pipeline.device import choose_device, choose_dtype
+from framepack.pipeline.execution import Execution
 from framepack.pipeline.networks import NETWORKS, LoadProgress, Networks
 from framepack.pipeline.offloading import MemoryLimits, limit_allocator
 from framepack.pipeline.own_decoder import OwnDecoder
@@ -67,6 +68,7 @@ class Components:
         memory_share: float = 1.0,
         limits: MemoryLimits | None = None,
         progress: LoadProgress | None = None,
+        execution: Execution | None = None,
     ) -> None:
         self.spec = spec
         self.device = device
@@ -80,6 +82,7 @@ class Components:
             memory_share=memory_share,
             limits=limits or MemoryLimits(),
             progress=progress,
+            execution=execution,
         )
         self._memory_share = memory_share
         self._progress = progress
@@ -300,11 +303,12 @@ def load_components(
         MissingWeights: files are not on this machine; says where they come from.
         CheckpointError: files are damaged or of different models; names them.
         DeviceMemoryError: the device is too small for one of them.
-        InvalidRequest: the device or number format asked for is not there.
+        InvalidRequest: the device, number format, attention or compiler asked for is not there.
     """
     device = choose_device(settings.device)
     folders = locate_all(spec, settings)
     check_widths(folders)
+    execution = Execution.of(settings, folders["transformer"], device, offload)
     limits = MemoryLimits.of(settings, offload)
     limit_allocator(device, limits)
     components = Components(
@@ -315,6 +319,7 @@ def load_components(
         memory_share=memory_share,
         limits=limits,
         progress=progress,
+        execution=execution,
     )
     components.load(preload)
     return components

@@ -22,6 +22,7 @@ __all__ = [
     "choose_device",
     "choose_dtype",
     "describe_device",
+    "device_name",
     "has_fast_bf16",
     "keep_freed_memory",
     "memory_bytes",
@@ -172,7 +173,7 @@ def describe_device(device: torch.device) -> DeviceInfo:
     return DeviceInfo(
         device=device,
         backend=backend_name(device),
-        name=_device_name(device),
+        name=device_name(device),
         total_bytes=total,
         free_bytes=free,
         dtype=choose_dtype(device),
@@ -204,7 +205,8 @@ def _numbered(device: torch.device) -> torch.device:
     return torch.device(device.type, index)
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The maker's name of a device; of a CPU its architecture where there is none."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "xpu":

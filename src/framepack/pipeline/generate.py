@@ -89,7 +89,10 @@ def generate(
         with stats.stage("load"):
             if not isinstance(components, Components):
                 components = components()
-            components.networks.expect(section_tokens(plan, components.spec))
+            num_tokens = section_tokens(plan, components.spec)
+            components.networks.expect(num_tokens)
+            began_with = workspace.made_with.get("attention")
+            components.networks.choose_execution(num_tokens, began_with=began_with)
             asked, weights = plan.request.loras, plan.lora_weights
             decoder = open_decoder(plan.request, components, settings)
             hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}
@@ -265,6 +268,7 @@ def _made_with(components: Components) -> dict[str, str]:
         "torch": torch.__version__,
         "device": components.device.type,
         "dtype": str(components.dtype).removeprefix("torch."),
+        **components.networks.execution_record,
     }
 
 

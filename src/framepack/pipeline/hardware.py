@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,12 @@ from framepack.domain.settings import Settings
 
 __all__ = [
     "PUBLISHED_FILES_GB",
+    "PUBLISHED_HEAD_DIM",
     "PUBLISHED_MEMORY_GB",
     "Card",
     "find_cards",
     "may_run_published",
+    "package_version",
     "parse_nvidia",
     "torch_build",
 ]
@@ -43,6 +46,9 @@ PUBLISHED_FILES_GB: Mapping[str, float] = {
     "text_encoder_2": 0.2,
 }
 """Files of their networks, GB of 10**9 bytes."""
+
+PUBLISHED_HEAD_DIM = 128
+"""Width of their attention heads."""
 
 _TIMEOUT_S = 10
 _INTEL_PREFIXES = ("0x56", "0xe2", "0x0b", "0x7d", "0x64", "0xb0")  # Arc, Max, Core Ultra
@@ -76,6 +82,22 @@ def torch_build() -> str:
         return version("torch")
     except PackageNotFoundError:
         return ""
+
+
+def package_version(package: str) -> str | None:
+    """The version of a Python package; "0" where it does not say, None where it is missing.
+
+    Args:
+        package: the name that it is imported by.
+    """
+    if find_spec(package) is None:
+        return None
+    for name in (package, package.replace("_", "-")):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "0"
 
 
 def may_run_published(settings: Settings) -> bool:

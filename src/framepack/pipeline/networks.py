@@ -19,6 +19,7 @@ from framepack.memory.placement import NetworkPlacement, NetworkSize, PlacementE
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.component_files import load_network
 from framepack.pipeline.device import DeviceMemoryError, memory_bytes
+from framepack.pipeline.execution import Execution
 from framepack.pipeline.offloading import (
     MemoryLimits,
     Slot,
@@ -64,6 +65,7 @@ class Networks:
         memory_share: of the device's memory, that is reckoned with.
         limits: how much of the device, and in which ways.
         progress: told each network's name as it is read.
+        execution: how the transformer computes; as it is set by others when None.
 
     Attributes:
         dtypes: number format by network.
@@ -80,6 +82,7 @@ class Networks:
         memory_share: float,
         limits: MemoryLimits,
         progress: LoadProgress,
+        execution: Execution | None = None,
     ) -> None:
         self.dtypes = dict(dtypes)
         self.slots = {group: Slot({}) for group in _GROUPS}
@@ -93,6 +96,7 @@ class Networks:
         self._clock = 0
         self._loras = RunLoras()
         self._are_placed = False
+        self._execution = execution
 
     def adopt(self, modules: Mapping[str, nn.Module], *, are_placed: bool) -> None:
         """Take networks that are in memory already, each with its own number format.
@@ -123,6 +127,8 @@ class Networks:
             self._bring(group, self._make_room(group, self._needed_bytes(group), working_bytes))
         elif working_bytes:
             self._evict_for(group, working_bytes)
+        if name == "transformer" and self._execution is not None:
+            self._execution.apply(slot.modules[name], is_streamed=bool(slot.streamers))
         return slot.modules[name]
 
     def load(self, name: str) -> bool:
@@ -145,6 +151,16 @@ class Networks:
         if num_tokens != self._section_tokens and slot.on_device and slot.streamers:
             self._evict(slot)  # comes back with as many resident blocks as fit now
         self._section_tokens = num_tokens
+
+    def choose_execution(self, num_tokens: int, *, began_with: str | None = None) -> None:
+        """Choose who computes attention in the run to come; see :class:`Execution`."""
+        if self._execution is not None:
+            self._execution.choose(num_tokens, began_with=began_with)
+
+    @property
+    def execution_record(self) -> Mapping[str, str]:
+        """What of the transformer's way to compute changes roundings."""
+        return self._execution.record if self._execution is not None else {}
 
     def make_working_room(self, num_bytes: int) -> None:
         """Have so much of the device free if possible, for work beside the networks."""

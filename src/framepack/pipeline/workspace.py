@@ -50,6 +50,8 @@ __all__ = ["Workspace"]
 
 logger = logging.getLogger(__name__)
 
+_CHOSEN_LATER = frozenset({"attention", "compile"})
+
 FORMAT = 2
 """Version of the directory's layout; a change makes older runs unreadable, with a message."""
 
@@ -210,6 +212,11 @@ class Workspace:
         found = tuple(picture for picture in sections if picture is not None)
         return Pictures(self._picture("start"), self._picture("end"), found)
 
+    @property
+    def made_with(self) -> Mapping[str, str]:
+        """Versions, device, number format and the like that the run began with; empty before."""
+        return dict(self._document["made_with"] or {})
+
     def bind(self, hashes: Mapping[str, str], made_with: Mapping[str, str]) -> None:
         """Record what the run is made with at the first start; refuse other weights afterwards.
 
@@ -235,6 +242,8 @@ class Workspace:
                 "changed; put the former weights back, or delete the directory and generate again"
             )
         for name in _differences(self._document["made_with"], made_with):
+            if name in _CHOSEN_LATER and name not in self._document["made_with"]:
+                continue  # a version of this program began it that knew no such choice
             logger.warning(
                 "the run began with %s %s and goes on with %s: sections will not match exactly",
                 name,

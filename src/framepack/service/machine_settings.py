@@ -37,9 +37,14 @@ _GROUPS = (
     _group(
         "folders",
         "Folders",
-        "outputs_dir models_dir loras_dir wildcards_dir styles_file hf_home hf_hub_cache keep_runs",
+        "outputs_dir models_dir loras_dir wildcards_dir styles_file hf_home hf_hub_cache keep_runs "
+        "keep_embeddings",
     ),
-    _group("device", "Device and memory", "device dtype offload vram_budget vram_reserve"),
+    _group(
+        "device",
+        "Device and memory",
+        "device dtype attention compile quantize offload vram_budget vram_reserve",
+    ),
     _group(
         "networks",
         "VAE, interpolation and upscaling",

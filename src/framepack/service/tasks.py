@@ -235,7 +235,8 @@ class TaskRunner:
             and choose_dtype(device, requested=settings.dtype) == torch.float32
         ):
             settings = settings.model_copy(update={"dtype": "bfloat16"})
-        key = (spec.key, fallback.memory_share, offload, settings.dtype)
+        ways = settings.dtype, settings.attention, settings.compile
+        key = (spec.key, fallback.memory_share, offload, *ways)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
             gc.collect()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from framepack.cli.diagnosis import Finding, diagnose
-from framepack.cli.machine import Compute, Folder, Machine, ModelFiles
+from framepack.cli.machine import Attention, Compute, Folder, Machine, ModelFiles
 from framepack.pipeline.hardware import Card
 
 CPU = Compute("2.13.0+cpu", device="cpu", dtype="float32", reason="no accelerator", threads=2)
@@ -35,6 +35,34 @@ MACHINE = Machine(
     settings_file="/s",
     offline=False,
 )
+
+
+def _attention(attention: Attention) -> Finding:
+    return _finding(replace(MACHINE, compute=replace(CPU, attention=attention)), "attention")
+
+
+@pytest.mark.parametrize(
+    ("attention", "text"),
+    [
+        (Attention("auto", candidates=("sdpa", "onednn")), "onednn, which is faster"),
+        (Attention("auto", candidates=("sdpa",)), "sdpa, the only one"),
+        (Attention("auto", candidates=("sdpa", "cudnn")), "sdpa, cudnn can run; the first video"),
+        (
+            Attention("auto", candidates=("sdpa", "cudnn"), measured={"9 tokens": "cudnn (x)"}),
+            "measured here: for 9 tokens cudnn (x)",
+        ),
+        (Attention("sage"), "sage, which was asked for"),
+    ],
+)
+def test_who_computes_attention_is_said(attention: Attention, text: str) -> None:
+    found = _attention(attention)
+    assert found.level == "good"
+    assert found.text.startswith(text)
+
+
+def test_attention_that_cannot_run_is_a_problem() -> None:
+    found = _attention(Attention("flash", problem="FlashAttention 2 is not installed; pip"))
+    assert (found.level, found.text) == ("problem", "flash: FlashAttention 2 is not installed; pip")
 
 
 def _finding(machine: Machine, topic: str) -> Finding:

@@ -8,6 +8,7 @@ import typer
 from framepack.cli.main import app
 
 MACHINE = {"--device", "--dtype", "--models-dir"}
+SPEED = {"--attention", "--compile"}
 MEMORY = {"--offload", "--vram-budget", "--vram-reserve"}
 TALK = {"--json", "--quiet", "-q"}
 REQUEST = {
@@ -91,11 +92,11 @@ SERVER = {"--url", "--api-key-file"}
 TAKE = {"RUN_DIR", "--prompt", "--output", "-o", "--run-dir", "--keep-partial"}
 FROZEN = {
     "framepack": {"--version"},
-    "framepack generate": REQUEST | DELIVERY | MACHINE | MEMORY | TALK,
-    "framepack plan": REQUEST | DELIVERY | MACHINE | MEMORY | TALK | {"--verbose", "-v"},
-    "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | MEMORY | TALK,
-    "framepack redo": TAKE | {"--section", "--image", "--seed"} | MACHINE | MEMORY | TALK,
-    "framepack extend": TAKE | {"--by"} | MACHINE | MEMORY | TALK,
+    "framepack generate": REQUEST | DELIVERY | MACHINE | SPEED | MEMORY | TALK,
+    "framepack plan": REQUEST | DELIVERY | MACHINE | SPEED | MEMORY | TALK | {"--verbose", "-v"},
+    "framepack resume": {"RUN_DIR", "--keep-partial"} | MACHINE | SPEED | MEMORY | TALK,
+    "framepack redo": TAKE | {"--section", "--image", "--seed"} | MACHINE | SPEED | MEMORY | TALK,
+    "framepack extend": TAKE | {"--by"} | MACHINE | SPEED | MEMORY | TALK,
     "framepack inspect": {"VIDEO", "--json"},
     "framepack clip": {
         "VIDEO...",
@@ -213,6 +214,7 @@ FROZEN = {
     },
     "framepack doctor": {
         "--sanity",
+        "--attention",
         "--update-sanity",
         "--server",
         "--api-key-file",
@@ -234,6 +236,7 @@ FROZEN = {
         "-q",
     }
     | MACHINE
+    | SPEED
     | MEMORY,
     "framepack keys": set(),
     "framepack keys create": {"NAME", "--max-waiting", "--data-dir"},

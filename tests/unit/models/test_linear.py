@@ -17,7 +17,7 @@ Change = Callable[[Tensor], Tensor]
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "oneDNN" and not torch.backends.mkldnn.is_available():
         pytest.skip("torch has no oneDNN here")
-    monkeypatch.setattr(module, "_prefers_onednn", lambda: request.param == "oneDNN")
+    monkeypatch.setattr(module, "prefers_onednn", lambda: request.param == "oneDNN")
     return str(request.param)
 
 
@@ -45,9 +45,9 @@ def test_onednn_is_for_processors_that_mkl_holds_back_on(
     monkeypatch.setattr(module, "_maker", lambda: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    module._prefers_onednn.cache_clear()
-    assert module._prefers_onednn() is expected
+    module.prefers_onednn.cache_clear()
+    assert module.prefers_onednn() is expected
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    module._prefers_onednn.cache_clear()
-    assert not module._prefers_onednn()
-    module._prefers_onednn.cache_clear()
+    module.prefers_onednn.cache_clear()
+    assert not module.prefers_onednn()
+    module.prefers_onednn.cache_clear()

@@ -154,7 +154,7 @@ class TestNumbers:
 
         model, inputs = packed(), section_inputs(SECTION)
         expected = predict(model, inputs)
-        monkeypatch.setattr(linear, "_prefers_onednn", lambda: False)
+        monkeypatch.setattr(linear, "prefers_onednn", lambda: False)
         assert relative_error(predict(model, inputs), expected) < 2e-6
 
     def test_arguments_are_left_alone(self) -> None:

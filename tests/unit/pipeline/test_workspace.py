@@ -246,6 +246,19 @@ def test_another_machine_may_go_on_but_is_warned(
     ]
 
 
+def test_what_a_run_was_made_with_is_known_when_it_goes_on(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert workspace.made_with == {}
+    workspace.bind({"vae": "a"}, {"attention": "flash"})
+    again = Workspace.open(workspace.directory)
+    assert again.made_with == {"attention": "flash"}
+    again.bind({"vae": "a"}, {"attention": "flash", "compile": "off"})
+    assert caplog.text == ""
+    again.bind({"vae": "a"}, {"attention": "sdpa", "compile": "off"})
+    assert "began with attention flash and goes on with sdpa" in caplog.text
+
+
 def test_two_processes_cannot_work_in_one_run(workspace: Workspace) -> None:
     with workspace, pytest.raises(WorkspaceError, match="is in use by process"):
         Workspace.open(workspace.directory).__enter__()
