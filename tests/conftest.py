@@ -32,6 +32,7 @@ os.environ.update(
     XDG_CACHE_HOME=str(_HOME / "cache"),
     XDG_DATA_HOME=str(_HOME / "data"),
     TOKENIZERS_PARALLELISM="false",
+    FRAMEPACK_KEEP_EMBEDDINGS="false",  # else what a test loads depends on those before it
 )
 Path(os.environ["FRAMEPACK_SETTINGS"]).touch()
 # More threads than cores, or than are free, is slower than one; the caller may choose.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from framepack.domain.events import (
         Event,
         Finished,
+        MemoryRanOut,
         Planned,
         SectionDone,
         StageStarted,
@@ -74,6 +75,7 @@ _HOMES = {
     "framepack.domain.events": (
         "Event",
         "Finished",
+        "MemoryRanOut",
         "Planned",
         "SectionDone",
         "StageStarted",
@@ -106,6 +108,7 @@ __all__ = [
     "Inspection",
     "InvalidRequest",
     "LicenceNotAccepted",
+    "MemoryRanOut",
     "MissingWeights",
     "Plan",
     "Planned",

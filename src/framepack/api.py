@@ -205,7 +205,6 @@ def begin(
     check_rife(decided.request)
     pictures = _load_pictures(decided)
     decided = enhance(decided, pictures, settings)
-    load = _loader(spec, settings, components)
     directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, outputs.video)
     workspace = Workspace.create(directory, decided, delivery, pictures)
     if prepare is not None:
@@ -214,6 +213,7 @@ def begin(
         except FramePackError:
             workspace.remove()
             raise
+    load = _loader(spec, settings, components, workspace)
     return _events(workspace, load, settings, is_new=True)
 
 
@@ -262,7 +262,7 @@ def stream_resume(
     if components is None:
         locate_all(spec, settings)
     check_vae(workspace.plan.request, spec, settings, components)
-    load = _loader(spec, settings, components, encode=not workspace.has_progress)
+    load = _loader(spec, settings, components, workspace)
     return _events(workspace, load, settings, is_new=False)
 
 
@@ -336,15 +336,27 @@ def _load_pictures(plan: Plan) -> "Pictures":
 
 
 def _loader(
-    spec: ModelSpec, settings: Settings, components: "Components | None", *, encode: bool = True
+    spec: ModelSpec,
+    settings: Settings,
+    components: "Components | None",
+    workspace: "Workspace",
 ) -> "Callable[[], Components]":
-    """The function that loads the networks."""
+    """The function that loads the networks, encoders only if the run will ask for them."""
     if components is not None:
         return lambda: components
-    from framepack.pipeline.components import load_components
 
-    needed = COMPONENTS if encode else ("vae", "transformer")
-    return lambda: load_components(spec, settings, preload=needed)
+    def load() -> "Components":
+        from framepack.pipeline.components import load_components
+        from framepack.pipeline.conditions import encoders_to_load
+
+        loaded = load_components(spec, settings, preload=())
+        needed = {"vae", "transformer"}
+        if not workspace.has_progress:
+            needed |= encoders_to_load(workspace.plan, loaded, workspace.pictures())
+        loaded.load([name for name in COMPONENTS if name in needed])
+        return loaded
+
+    return load
 
 
 def new_run_dir(settings: Settings, output: Path) -> Path:

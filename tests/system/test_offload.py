@@ -108,7 +108,7 @@ def test_a_step_cache_works_on_streamed_blocks(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_at_all_says_what_was_needed(tmp_path: Path) -> None:
-    with pytest.raises(DeviceMemoryError, match=r"needs .* GB .* balanced: the text_encoder"):
+    with pytest.raises(DeviceMemoryError, match=r"needs .* GB .* disk: the text_encoder"):
         make_video(tmp_path, loaded("balanced", vram_budget="1MB"), **ASKED)
 
 

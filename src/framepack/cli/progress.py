@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from framepack.cli.console import error_console, say, write, write_json
-from framepack.domain.events import Event, Finished, Planned, SectionDone, StageStarted, StepDone
+from framepack.domain.events import (
+    Event,
+    Finished,
+    MemoryRanOut,
+    Planned,
+    SectionDone,
+    StageStarted,
+    StepDone,
+)
 from framepack.domain.pace import Pace, clock
 
 if TYPE_CHECKING:
@@ -73,6 +81,8 @@ class LineDisplay(Display):
         if isinstance(event, Planned):
             for line in plan_lines(event):
                 say(line)
+        elif isinstance(event, MemoryRanOut):
+            say(memory_line(event))
         elif isinstance(event, StageStarted) and event.stage in ("load", "encode"):
             say(_STAGES[event.stage])
         elif isinstance(event, SectionDone) or (isinstance(event, StepDone) and due):
@@ -115,6 +125,8 @@ class BarDisplay(Display):
         if isinstance(event, Planned):
             for line in plan_lines(event):
                 self._console.print(line, soft_wrap=True)
+        elif isinstance(event, MemoryRanOut):
+            self._console.print(memory_line(event), soft_wrap=True)
         elif isinstance(event, StageStarted):
             self._stage = _STAGES[event.stage]
         elif isinstance(event, Finished):
@@ -160,6 +172,11 @@ def plan_lines(event: Planned) -> list[str]:
         f"{request['num_inference_steps']} steps, seed {plan['seed']}"
     )
     return [line, *plan["notes"]]
+
+
+def memory_line(event: MemoryRanOut) -> str:
+    """One line that says how the run goes on."""
+    return f"memory ran out ({event.reason.split('. ')[0]}); going on with: {event.way}"
 
 
 def summary_line(event: Finished) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "STAGES",
     "Event",
     "Finished",
+    "MemoryRanOut",
     "Planned",
     "SectionDone",
     "Stage",
@@ -170,6 +171,21 @@ class SectionDone(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRanOut(Event):
+    """Memory did not suffice; what was begun is made again in a way that takes less.
+
+    Attributes:
+        way: how it goes on.
+        reason: what was found, in one line.
+        section: index of the section that is made again, or None before the first one.
+    """
+
+    way: str
+    reason: str
+    section: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """The video is written.
 
@@ -188,7 +204,14 @@ class Finished(Event):
     thumbnail: str | None = None
 
 
-EVENTS: tuple[type[Event], ...] = (Planned, StageStarted, StepDone, SectionDone, Finished)
+EVENTS: tuple[type[Event], ...] = (
+    Planned,
+    StageStarted,
+    StepDone,
+    MemoryRanOut,
+    SectionDone,
+    Finished,
+)
 """Every kind, in the order in which a run has them."""
 
 _KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in EVENTS}

@@ -8,13 +8,14 @@ field; ``OUTPUTS_DIR``, ``LOCAL_MODELS_DIR``, ``HF_HOME``, ``HF_HUB_CACHE`` and
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_config_path
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -24,6 +25,7 @@ from pydantic_settings import (
 from framepack.domain.choices import Attention, Compile, Offload, Vae
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.memory_size import memory_size_bytes
+from framepack.domain.quantization import Part, QuantFormat, read_quantize
 
 __all__ = ["DEFAULT_INSTRUCTION", "SHARED_VARIABLES", "Settings", "settings_path"]
 
@@ -217,6 +219,13 @@ class Settings(BaseSettings):
         title="Memory reserve",
         description="Memory of the device, or of the budget, that is left alone, such as 2GB.",
     )
+    quantize: Annotated[dict[Part, QuantFormat], NoDecode] = Field(
+        {},
+        title="Quantisation",
+        description="Format that the weights of a part are kept in, as a table: fp8, fp8-dynamic, "
+        "int8, int8-dynamic, nf4, sdnq-int8 or sdnq-uint4 for transformer, text, vision or all. "
+        "None unless given.",
+    )
     offline: bool = Field(
         False,
         title="Offline",
@@ -231,6 +240,12 @@ class Settings(BaseSettings):
         False,
         title="Keep run directories",
         description="Keep a run's directory after its video is written.",
+    )
+    keep_embeddings: bool = Field(
+        True,
+        title="Keep embeddings",
+        description="Keep what the encoders made of prompts and pictures in the user's cache "
+        "folder, at most 256 MB, so that the same ones need no encoder again.",
     )
     url: str = Field(
         "http://127.0.0.1:7860",
@@ -271,6 +286,11 @@ class Settings(BaseSettings):
             return None
         memory_size_bytes(value, str(info.field_name))
         return str(value)
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _read_quantize(cls, value: Any) -> Any:
+        return read_quantize(value)
 
     _flags: frozenset[str] = PrivateAttr(frozenset())
 

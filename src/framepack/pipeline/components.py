@@ -1,7 +1,8 @@
 """What a model is made of: its networks, and what reads text and pictures for them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from transformers import (
 )
 
 from framepack.domain.choices import Offload
+from framepack.domain.fallbacks import FALLBACKS, Fallback
 from framepack.domain.settings import Settings
 from framepack.models.autoencoder import LatentPreview, TileCounts
 from framepack.models.encoders import PromptEmbeds, encode_prompt, encode_vision
+from framepack.models.parts import PromptTemplate
 from framepack.models.spec import COMPONENTS, ModelSpec
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.component_files import (
@@ -31,10 +34,13 @@ from framepack.pipeline.component_files import (
 )
 from framepack.pipeline.decoding_tile import decoding_tile
 from framepack.pipeline.device import choose_device, choose_dtype
+from framepack.pipeline.embedding_cache import EmbeddingCache
+from framepack.pipeline.embeddings import Embeddings
 from framepack.pipeline.execution import Execution
 from framepack.pipeline.networks import NETWORKS, LoadProgress, Networks
 from framepack.pipeline.offloading import MemoryLimits, limit_allocator
 from framepack.pipeline.own_decoder import OwnDecoder
+from framepack.pipeline.quantizing import Quantization
 from framepack.weights.checkpoint import locate_all
 from framepack.weights.hashing import HashCache, hash_folder
 from framepack.weights.locate import read_json
@@ -56,6 +62,8 @@ class Components:
         device: where networks run.
         folders: component name to folder; empty for ``from_modules``.
         networks: where its networks are.
+        falls_back: a run goes on more modestly where memory does not suffice; else that is an
+            error, for somebody who tries again from outside.
     """
 
     def __init__(
@@ -69,6 +77,8 @@ class Components:
         limits: MemoryLimits | None = None,
         progress: LoadProgress | None = None,
         execution: Execution | None = None,
+        quantization: Quantization | None = None,
+        embedding_cache: EmbeddingCache | None = None,
     ) -> None:
         self.spec = spec
         self.device = device
@@ -82,11 +92,21 @@ class Components:
             memory_share=memory_share,
             limits=limits or MemoryLimits(),
             progress=progress,
+            quantization=quantization,
             execution=execution,
         )
+        self.falls_back = True
         self._memory_share = memory_share
+        self._limits = limits or MemoryLimits()
+        self._num_fallbacks = 0
         self._progress = progress
         self._processors: dict[str, Any] = {}
+        formats = {
+            name: f"{dtype} {self.networks.quantization.format_of(name)}"
+            for name, dtype in self.networks.dtypes.items()
+            if name in NETWORKS
+        }
+        self._embeddings = Embeddings(embedding_cache, self.folders, device, formats)
         self._decoder = OwnDecoder()
         self._other_decoder: Callable[[Tensor], Tensor] | None = None
 
@@ -198,18 +218,34 @@ class Components:
             prompt: the text.
             system: system prompt in place of the template's own, for models that take one.
         """
+        template = self._template(system)
+
+        def encode() -> PromptEmbeds:
+            embeds = encode_prompt(
+                prompt,
+                text_encoder=self.text_encoder,
+                tokenizer=self.tokenizer,
+                text_encoder_2=self.text_encoder_2,
+                tokenizer_2=self.tokenizer_2,
+                template=template,
+            )
+            prompt_embeds, pooled = embeds.prompt_embeds.cpu(), embeds.pooled.cpu()
+            return PromptEmbeds(prompt_embeds, embeds.prompt_mask, pooled)
+
+        return self._embeddings.prompt(prompt, template, encode)
+
+    def knows_prompts(self, prompts: Iterable[str], system: str | None = None) -> bool:
+        """Whether no prompt needs an encoder, since what it gave is remembered."""
+        template = self._template(system)
+        return all(self._embeddings.has_prompt(prompt, template) for prompt in prompts)
+
+    def knows_vision(self, pictures: Iterable[Image.Image]) -> bool:
+        """The same for what pictures show."""
+        return all(map(self._embeddings.has_vision, pictures))
+
+    def _template(self, system: str | None) -> PromptTemplate:
         template = self.spec.prompt_template
-        if system is not None:
-            template = template.with_system(system, self._num_tokens)
-        embeds = encode_prompt(
-            prompt,
-            text_encoder=self.text_encoder,
-            tokenizer=self.tokenizer,
-            text_encoder_2=self.text_encoder_2,
-            tokenizer_2=self.tokenizer_2,
-            template=template,
-        )
-        return PromptEmbeds(embeds.prompt_embeds.cpu(), embeds.prompt_mask, embeds.pooled.cpu())
+        return template if system is None else template.with_system(system, self._num_tokens)
 
     def _num_tokens(self, text: str) -> int:
         encoded: Any = self.tokenizer(text)
@@ -217,9 +253,14 @@ class Components:
 
     def encode_vision(self, picture: Image.Image) -> Tensor:
         """Encode what a fitted picture shows, [1, N, V] on the CPU."""
-        return encode_vision(
-            picture, image_encoder=self.image_encoder, feature_extractor=self.feature_extractor
-        ).cpu()
+
+        def encode() -> Tensor:
+            features = encode_vision(
+                picture, image_encoder=self.image_encoder, feature_extractor=self.feature_extractor
+            )
+            return features.cpu()
+
+        return self._embeddings.vision(picture, encode)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode the next window of a video, [1, C, T, h, w] to [1, 3, 4*T - 3, H, W] fp32.
@@ -241,6 +282,28 @@ class Components:
         )
         vae: AutoencoderKLHunyuanVideo = self.networks.get("vae", working_bytes)
         return self._decoder.decode(vae, latents, tile_px)
+
+    def fall_back(self) -> Fallback | None:
+        """Work in the next way that takes less memory, never in one that was not to be.
+
+        Returns:
+            The way, or None if there is none left; then nothing has changed.
+        """
+        asked, on_cpu = self._limits.offload, self.device.type == "cpu"
+        tried = {(1.0, asked)}
+        ways = [way for way in FALLBACKS if not way.half_precision]
+        for number, way in enumerate(ways):
+            placed = way.memory_share, way.offload_for(asked, on_cpu=on_cpu) or asked
+            if number > self._num_fallbacks and placed not in tried and self.falls_back:
+                self._num_fallbacks = number
+                self._memory_share = min(self._memory_share, way.memory_share)
+                self._decoder.forget()
+                self.networks.place_anew(
+                    replace(self._limits, offload=placed[1]), self._memory_share
+                )
+                return way
+            tried.add(placed)
+        return None
 
     @property
     def tile_counts(self) -> TileCounts:
@@ -303,12 +366,14 @@ def load_components(
         MissingWeights: files are not on this machine; says where they come from.
         CheckpointError: files are damaged or of different models; names them.
         DeviceMemoryError: the device is too small for one of them.
-        InvalidRequest: the device, number format, attention or compiler asked for is not there.
+        InvalidRequest: the device, number format, attention or compiler asked for is not there,
+            or what is to be quantised cannot be here.
     """
     device = choose_device(settings.device)
     folders = locate_all(spec, settings)
     check_widths(folders)
     execution = Execution.of(settings, folders["transformer"], device, offload)
+    quantization = Quantization.of(settings, folders, device, offload)
     limits = MemoryLimits.of(settings, offload)
     limit_allocator(device, limits)
     components = Components(
@@ -318,8 +383,10 @@ def load_components(
         requested_dtype=settings.dtype,
         memory_share=memory_share,
         limits=limits,
+        quantization=quantization,
         progress=progress,
         execution=execution,
+        embedding_cache=EmbeddingCache() if settings.keep_embeddings else None,
     )
     components.load(preload)
     return components

@@ -23,6 +23,7 @@ __all__ = [
     "Conditions",
     "Pictures",
     "encode_conditions",
+    "encoders_to_load",
     "mix_vision",
     "seeded_generator",
     "weaken",
@@ -135,8 +136,7 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
     Source: order and roles of the released section loop; strengths are ours (docs/notation.md).
     """
     request = plan.request
-    texts = dict.fromkeys(text for section in plan.sections for text, _ in section.texts)
-    prompts = {text: components.encode_prompt(text, request.system_text) for text in texts}
+    prompts = {text: components.encode_prompt(text, request.system_text) for text in _texts(plan)}
     negative = None
     if request.true_cfg_scale != 1:
         negative = components.encode_prompt(request.negative_prompt, request.system_text)
@@ -180,6 +180,28 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
         image_embeds=image_embeds,
         section_anchors=section_anchors,
     )
+
+
+def encoders_to_load(plan: Plan, components: Components, pictures: Pictures) -> set[str]:
+    """Encoders and readers that :func:`encode_conditions` will ask for.
+
+    Those whose results are remembered are not among them.
+    """
+    request = plan.request
+    needed = set[str]()
+    negative = [request.negative_prompt] if request.true_cfg_scale != 1 else []
+    if not components.knows_prompts([*_texts(plan), *negative], request.system_text):
+        needed |= {"tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"}
+    start = pictures.start or black(plan.width, plan.height)
+    end = None if request.loop else pictures.end
+    if not components.knows_vision([start] if end is None else [start, end]):
+        needed |= {"feature_extractor", "image_encoder"}
+    return needed
+
+
+def _texts(plan: Plan) -> list[str]:
+    """Each text of the sections once."""
+    return list(dict.fromkeys(text for section in plan.sections for text, _ in section.texts))
 
 
 def mix_prompts(parts: Sequence[tuple[PromptEmbeds, float]]) -> PromptEmbeds:

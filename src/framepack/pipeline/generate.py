@@ -13,6 +13,7 @@ forward-only one from start to end; nothing here depends on which.
 import logging
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ from framepack.pipeline.deliver import deliver, write_video_thumbnail
 from framepack.pipeline.denoise import denoise_section, section_noises
 from framepack.pipeline.from_video import encode_source
 from framepack.pipeline.history import LatentHistory
+from framepack.pipeline.memory_retries import retrying
 from framepack.pipeline.offloading import section_tokens
 from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.reroll import drift_score, measured, other_noise
@@ -71,6 +73,8 @@ def generate(
         components: the networks, or a function that loads them once the plan is announced.
         workspace: the run directory; locked while events are pulled.
         settings: say where a remote VAE is; read from file and environment when None.
+
+    Where memory runs out, what was begun is made again more modestly; see ``retrying``.
 
     Yields:
         Planned; StageStarted for load and encode; for each section StageStarted for denoise,
@@ -109,27 +113,37 @@ def _make(
 ) -> Iterator[Event]:
     """Encode what steers the video, render what is not rendered yet, and write the file."""
     plan = workspace.plan
-    yield StageStarted(elapsed_s=stats.elapsed_s, stage="encode")
-    with stats.stage("encode"):
-        conditions = workspace.load_conditions()
-        if conditions is None:
-            conditions = encode_conditions(plan, components, workspace.pictures())
-            workspace.save_conditions(conditions)
-        if plan.request.video is not None:
-            encode_source(workspace, components)
-
-    if state is None:
-        with stats.stage("decode"):
-            state = first_state(workspace, components, conditions)
+    conditions, state = yield from retrying(
+        lambda: _encode(workspace, components, state, stats), components, stats
+    )
     run = _Run(workspace, components, conditions, stats)
     noises = section_noises(
         plan, _section_shape(plan, conditions), first_render_index=state.num_done
     )
     for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
-        state = yield from run.render(section, state, noise)
+        render = partial(run.render, section, state, noise)
+        state = yield from retrying(render, components, stats, section=section.index)
 
     yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
     yield _finish(workspace, state, stats, components.device)
+
+
+def _encode(
+    workspace: Workspace, components: Components, state: RunState | None, stats: RunStatistics
+) -> Generator[Event, None, tuple[Conditions, RunState]]:
+    """What steers the video, and the state that its next section begins with."""
+    yield StageStarted(elapsed_s=stats.elapsed_s, stage="encode")
+    with stats.stage("encode"):
+        conditions = workspace.load_conditions()
+        if conditions is None:
+            conditions = encode_conditions(workspace.plan, components, workspace.pictures())
+            workspace.save_conditions(conditions)
+        if workspace.plan.request.video is not None:
+            encode_source(workspace, components)
+    if state is None:
+        with stats.stage("decode"):
+            state = first_state(workspace, components, conditions)
+    return conditions, state
 
 
 @dataclass(frozen=True)
@@ -263,7 +277,9 @@ class _Run:
 
 
 def _made_with(components: Components) -> dict[str, str]:
+    quantized = components.networks.quantization.title
     return {
+        **({"quantisation": quantized} if quantized != "none" else {}),
         "framepack": framepack.__version__,
         "torch": torch.__version__,
         "device": components.device.type,

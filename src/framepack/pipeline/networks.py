@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from framepack.domain.errors import InvalidRequest
 from framepack.memory.placement import NetworkPlacement, NetworkSize, PlacementError
+from framepack.models.tensor_parts import moved
 from framepack.models.transformer import FramePackTransformer3DModel
-from framepack.pipeline.component_files import load_network
+from framepack.pipeline.component_files import load_network, load_quantized
 from framepack.pipeline.device import DeviceMemoryError, memory_bytes
 from framepack.pipeline.execution import Execution
 from framepack.pipeline.offloading import (
@@ -27,6 +29,7 @@ from framepack.pipeline.offloading import (
     place_streamed,
     stored_bytes,
 )
+from framepack.pipeline.quantizing import Quantization
 from framepack.pipeline.run_loras import RunLoras
 from framepack.weights.lora import LoraFile
 
@@ -66,9 +69,11 @@ class Networks:
         limits: how much of the device, and in which ways.
         progress: told each network's name as it is read.
         execution: how the transformer computes; as it is set by others when None.
+        quantization: which of them are quantised, and how.
 
     Attributes:
-        dtypes: number format by network.
+        dtypes: number format by network, of what is not quantised.
+        quantization: which networks are quantised, and how.
         slots: where each group of networks is.
     """
 
@@ -83,7 +88,9 @@ class Networks:
         limits: MemoryLimits,
         progress: LoadProgress,
         execution: Execution | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
+        self.quantization = quantization or Quantization()
         self.dtypes = dict(dtypes)
         self.slots = {group: Slot({}) for group in _GROUPS}
         self._title = title
@@ -109,7 +116,7 @@ class Networks:
         for name, group in _GROUP_OF.items():
             module, slot = modules[name], self.slots[group]
             module.eval()
-            slot.modules[name] = module if are_placed else nn.Module.to(module, self._device)
+            slot.modules[name] = module if are_placed else moved(module, self._device)
             if name == "transformer" and not are_placed:
                 _pack(module)
             slot.on_device = True
@@ -162,6 +169,21 @@ class Networks:
         """What of the transformer's way to compute changes roundings."""
         return self._execution.record if self._execution is not None else {}
 
+    def place_anew(self, limits: MemoryLimits, memory_share: float) -> None:
+        """Have all networks leave the device, to come back as other limits have it.
+
+        Args:
+            limits, memory_share: as for the class.
+        """
+        self._limits, self._memory_share = limits, memory_share
+        if self._are_placed:
+            return
+        for slot in self.slots.values():
+            if self._folders:
+                self._drop(slot)  # whatever state a lack of memory left it in
+            elif slot.on_device:
+                self._evict(slot)
+
     def make_working_room(self, num_bytes: int) -> None:
         """Have so much of the device free if possible, for work beside the networks."""
         if not self._are_placed:
@@ -180,11 +202,19 @@ class Networks:
             loras: files and their weights.
             are_weighed: ``weigh_loras`` will be called, for which the weights are kept.
 
+        A quantised transformer is read again with other LoRAs or weights, because they are merged
+        before it is quantised.
+
         Raises:
-            InvalidRequest: one does not fit the transformer.
+            InvalidRequest: one does not fit the transformer, or that is stored quantised.
         """
         slot = self.slots["transformer"]
-        self._loras = RunLoras(loras, keeps_originals=are_weighed or not self._folders)
+        self._refuse_merging(loras)
+        is_read_again = bool(loras) and self.quantization.is_quantized("transformer")
+        keeps = (are_weighed or not self._folders) and not is_read_again
+        self._loras = RunLoras(loras, keeps_originals=keeps)
+        if is_read_again:
+            self._drop(slot)
         if loras and slot.streamers:
             self._evict(slot)  # they are merged where the weights rest
             if slot.is_from_disk:
@@ -209,6 +239,11 @@ class Networks:
         Args:
             weights: one for each, in order.
         """
+        if self.quantization.is_quantized("transformer"):
+            if tuple(weights) != tuple(weight for _, weight in self._loras.loras):
+                self._drop(self.slots["transformer"])
+                self._loras.weigh(weights)
+            return
         self.get("transformer")  # on another device sums would round differently
         if self.slots["transformer"].streamers:
             self._evict(self.slots["transformer"])
@@ -228,14 +263,12 @@ class Networks:
                 continue
             slot.stop_streaming(name)
             if name in slot.modules:
-                slot.modules[name] = nn.Module.to(slot.modules[name], self._device)
+                slot.modules[name] = moved(slot.modules[name], self._device)
             else:
                 self._progress(name)
                 logger.info("loading %s from %s", name, self._folders[name])
-                slot.modules[name] = load_network(
-                    name, self._folders[name], self.dtypes[name], self._device
-                )
-            if name == "transformer":
+                slot.modules[name] = self._read(name, self._device)
+            if name == "transformer" and not self.quantization.is_quantized(name):
                 _pack(slot.modules[name])
                 self._loras.merge(slot.modules[name])
         slot.on_device = True
@@ -248,13 +281,44 @@ class Networks:
             logger.info("reading %s from %s, to be streamed", name, self._folders[name])
             # Where LoRAs are merged, they are added in the number format that is computed in.
             as_stored = placement.from_disk and not self._loras.loras
-            dtype = None if as_stored else self.dtypes[name]
-            slot.modules[name] = load_network(name, self._folders[name], dtype, _HOST)
+            slot.modules[name] = self._read(name, _HOST, as_stored=as_stored)
         if name not in slot.streamers:
-            slot.modules[name] = nn.Module.to(slot.modules[name], _HOST)
-        if name == "transformer":
+            slot.modules[name] = moved(slot.modules[name], _HOST)
+        is_quantized = self.quantization.is_quantized(name)
+        if name == "transformer" and not is_quantized:
             self._loras.merge(slot.modules[name])
-        slot.stream(name, placement, self._device, self.dtypes[name], self.free()[0])
+        dtype = None if is_quantized else self.dtypes[name]  # scales have their own
+        slot.stream(name, placement, self._device, dtype, self.free()[0])
+
+    def _read(self, name: str, device: torch.device, *, as_stored: bool = False) -> nn.Module:
+        """A network from its files, quantised if that is asked for.
+
+        Args:
+            name: it.
+            device: where it goes.
+            as_stored: leave tensors in the number format of the files.
+        """
+        folder, dtype = self._folders[name], self.dtypes[name]
+        kept_as = self.quantization.format_of(name)
+        if kept_as != "none":
+            merge = self._loras.merge if name == "transformer" and self._loras.loras else None
+            return load_quantized(name, folder, dtype, device, kept_as=kept_as, prepare=merge)
+        as_stored = as_stored and not self.quantization.is_quantized(name)
+        return load_network(name, folder, None if as_stored else dtype, device)
+
+    def _refuse_merging(self, loras: Sequence[tuple[LoraFile, float]]) -> None:
+        if loras and "transformer" in self.quantization.stored:
+            raise InvalidRequest(
+                f"LoRAs are merged before quantising, and the transformer of {self._title} is "
+                "stored quantised; use the original weights and --quantize"
+            )
+
+    def _drop(self, slot: Slot) -> None:
+        """Have a network read from its files when it is needed again."""
+        slot.forget()
+        slot.on_device = False
+        if self.slots["transformer"] is slot:
+            self._loras.forget()
 
     def _make_room(
         self, group: str, needed_bytes: int, working_bytes: int
@@ -278,6 +342,7 @@ class Networks:
         free, total = self.free()
         sizes = [self._size(name) for name in _GROUPS[group]]
         try:
+            self._refuse_streaming(group)
             return place_streamed(limits, self._device, sizes, free, host_free + slot.host_bytes)
         except PlacementError as error:
             raise DeviceMemoryError(
@@ -286,6 +351,13 @@ class Networks:
                 f"for it{error}. Free or allow more memory there, use a larger device or a smaller "
                 "size, --offload sequential, --device cpu with enough RAM, or --model tiny"
             ) from error
+
+    def _refuse_streaming(self, group: str) -> None:
+        """What cannot be streamed is on the device as a whole or not at all."""
+        for name in _GROUPS[group]:
+            if self.quantization.stays_whole(name):
+                kept_as = self.quantization.format_of(name)
+                raise PlacementError(f"; in {kept_as} it cannot be streamed")
 
     def _evict_for(self, group: str, needed_bytes: int) -> None:
         """Move the longest unused groups away until enough is free or none is left."""
@@ -305,7 +377,7 @@ class Networks:
             slot.release()
         elif not self._folders or (keep and stored_bytes(slot.modules) < 0.8 * host_free):
             for name, module in slot.modules.items():
-                slot.modules[name] = nn.Module.to(module, "cpu")
+                slot.modules[name] = moved(module, "cpu")
         else:
             slot.forget()  # read from disk again when they are needed again
             if self.slots["transformer"] is slot:
@@ -328,7 +400,8 @@ class Networks:
     def _size(self, name: str) -> NetworkSize:
         slot = self.slots[_GROUP_OF[name]]
         place = self._folders.get(name) or slot.modules[name]
-        return measure(name, place, self.dtypes[name], self._section_tokens)
+        sizes = self.quantization.sizes(name, place, self.dtypes[name])
+        return measure(name, place, self.dtypes[name], self._section_tokens, sizes=sizes)
 
 
 def _pack(transformer: nn.Module) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from framepack.domain.errors import FramePackError, RunInUse, is_disk_full
+from framepack.domain.fallbacks import FALLBACKS
 from framepack.pipeline.run_lock import RunLock
 from framepack.service.executor import Executor, Message, Task, TaskEnded, TaskEvent
-from framepack.service.fallbacks import FALLBACKS
 from framepack.service.files import DataFolder
 from framepack.service.leases import Leases
 from framepack.service.options import ServiceConfig

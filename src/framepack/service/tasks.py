@@ -24,9 +24,9 @@ from framepack.domain.errors import (
     is_out_of_memory,
 )
 from framepack.domain.events import Event, Finished, SectionDone, StageStarted
+from framepack.domain.fallbacks import FALLBACKS, Fallback
 from framepack.domain.request import GenerationRequest
 from framepack.domain.settings import Settings
-from framepack.service.fallbacks import FALLBACKS, Fallback
 from framepack.service.files import JobFolder
 from framepack.service.options import JobOptions
 from framepack.service.records import JobError
@@ -245,6 +245,7 @@ class TaskRunner:
             components = load_components(
                 spec, settings, memory_share=fallback.memory_share, offload=offload, preload=()
             )
+            components.falls_back = False  # a new process frees all that this one holds
             self._loaded = key, components
         return self._loaded[1], settings
 

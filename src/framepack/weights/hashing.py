@@ -10,7 +10,14 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["HashCache", "git_blob_sha1", "hash_folder", "sha256_file", "write_json"]
+__all__ = [
+    "HashCache",
+    "git_blob_sha1",
+    "hash_folder",
+    "identify_folder",
+    "sha256_file",
+    "write_json",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +65,13 @@ class HashCache:
         self._write()
         return digest
 
+    def known(self, path: Path) -> str | None:
+        """The same if it is remembered; nothing is read."""
+        real = path.resolve()
+        stat = real.stat()
+        entry = self._entries.get(str(real))
+        return str(entry[2]) if entry and entry[:2] == [stat.st_size, stat.st_mtime_ns] else None
+
     def renew(self, path: Path) -> str:
         """The same, read from disk whatever is remembered."""
         self._entries.pop(str(path.resolve()), None)
@@ -95,6 +109,26 @@ def hash_folder(folder: Path, cache: HashCache | None = None) -> str:
     digest = hashlib.sha256()
     for path in _content_files(folder.iterdir()):
         digest.update(f"{path.name}\0{cache.sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def identify_folder(folder: Path, cache: HashCache | None = None) -> str:
+    """What tells a component from others without reading its weights.
+
+    Files whose hashes are remembered count by content, others by path, size and time.
+
+    Args:
+        folder, cache: as for :func:`hash_folder`.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    cache = cache or HashCache()
+    digest = hashlib.sha256()
+    for path in _content_files(folder.iterdir()):
+        stat = path.stat()
+        file = cache.known(path) or f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+        digest.update(f"{path.name}\0{file}\n".encode())
     return digest.hexdigest()
 
 

@@ -18,9 +18,9 @@ from benchmarks.service_faults import KINDS, SMALL, Rounds, Server, digest_of, s
 from tests.helpers.jobs import House
 
 import framepack
+from framepack.domain.fallbacks import FALLBACKS
 from framepack.pipeline.components import Components
 from framepack.service.dispatcher import Dispatcher
-from framepack.service.fallbacks import FALLBACKS
 from framepack.service.local_executor import LocalExecutor
 from framepack.service.options import ServiceConfig
 from framepack.service.records import Job

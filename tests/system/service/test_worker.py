@@ -12,9 +12,9 @@ from tests.helpers.runs import SMALL, frames_of
 
 import framepack
 from framepack.domain.errors import DiskFull
+from framepack.domain.fallbacks import FALLBACKS
 from framepack.pipeline.components import Components
 from framepack.pipeline.run_lock import RunLock
-from framepack.service.fallbacks import FALLBACKS
 from framepack.service.files import JobFolder
 from framepack.service.tasks import TaskEnd, TaskRunner, settings_of, settings_values
 

@@ -9,6 +9,7 @@ from framepack.domain.errors import FramePackError
 from framepack.domain.events import (
     Event,
     Finished,
+    MemoryRanOut,
     Planned,
     SectionDone,
     StageStarted,
@@ -42,6 +43,7 @@ EVENTS = [
         seconds=0.2,
         preview="p.png",
     ),
+    MemoryRanOut(elapsed_s=1.5, way="smaller tiles", reason="out of memory", section=1),
     SectionDone(elapsed_s=2.0, section=1, render_index=0, num_sections=2, seconds=1.5),
     Finished(elapsed_s=3.0, path="out.mp4", num_frames=60, duration_s=2.0, stats=STATS),
 ]

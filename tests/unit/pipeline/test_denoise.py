@@ -28,6 +28,7 @@ class RecordingNetwork:
 
     calls: list[dict[str, Any]] = field(default_factory=list)
     passes: list[str] = field(default_factory=list)
+    prepared: list[tuple[list[Tensor], list[Any], dict[str, Any]]] = field(default_factory=list)
     resets: int = 0
     is_cache_enabled: bool = False
 
@@ -38,6 +39,9 @@ class RecordingNetwork:
 
     def _reset_stateful_cache(self) -> None:
         self.resets += 1
+
+    def prepare_steps(self, timesteps: list[Tensor], stores: list[Any], **given: Any) -> None:
+        self.prepared.append((timesteps, stores, given))
 
     def __call__(self, **inputs: Any) -> tuple[Tensor]:
         self.calls.append(inputs)
@@ -204,6 +208,12 @@ def test_a_section_yields_once_per_step() -> None:
     assert len(network.calls) == 1
     assert [state.step for state in steps] == [2, 3, 4]
     assert torch.is_inference_mode_enabled() is False
+    ((timesteps, stores, _),) = network.prepared
+    assert [call["reuse"].step for call in network.calls] == stores
+    assert all(
+        call["reuse"].step is store for call, store in zip(network.calls, stores, strict=True)
+    )
+    assert [call["timestep"] for call in network.calls] == timesteps
 
 
 def test_noises_are_those_of_each_section_made_alone() -> None:

@@ -9,9 +9,9 @@ import pytest
 from tests.helpers.jobs import House, ScriptedExecutor, section_done, step_done
 
 from framepack.domain.errors import FramePackError
+from framepack.domain.fallbacks import FALLBACKS
 from framepack.service import database
 from framepack.service.dispatcher import DAY_S, LONGEST_DELAY_S, Dispatcher, retry_delay_s
-from framepack.service.fallbacks import FALLBACKS
 from framepack.service.files import JobFolder
 from framepack.service.options import ServiceConfig
 from framepack.service.records import StoreBusy

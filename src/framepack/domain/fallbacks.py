@@ -1,4 +1,4 @@
-"""What is tried, one after the other, when a job needs more memory than there is.
+"""What is tried, one after the other, when a run needs more memory than there is.
 
 Only the way is changed, never what was asked for: sizes, steps and networks stay. Smaller tiles
 change pixels by roundings at their borders; bf16 in place of fp32 changes them slightly more.
@@ -52,4 +52,7 @@ FALLBACKS = (
     Fallback(0.05, "sequential", False, "the same layer by layer"),
     Fallback(0.05, "sequential", True, "the same in half precision"),
 )
-"""The first is the ordinary one; after the last a job fails with the code "out_of_memory"."""
+"""The first is the ordinary one; after the last a job fails with the code "out_of_memory".
+
+A run that goes on by itself keeps its number format, and so leaves out the last one.
+"""

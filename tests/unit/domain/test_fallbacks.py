@@ -3,7 +3,7 @@
 import pytest
 
 from framepack.domain.choices import Offload
-from framepack.service.fallbacks import FALLBACKS
+from framepack.domain.fallbacks import FALLBACKS
 
 
 def test_each_way_is_more_modest_than_the_one_before() -> None:
