@@ -27,6 +27,7 @@ from framepack.models.blocks import (
     Modulation,
 )
 from framepack.models.linear import linear
+from framepack.models.norm_rope import norm_and_turn
 from framepack.models.reuse import StepCaching
 from framepack.models.streamed import here, is_streamed, only_brings, shown
 
@@ -429,15 +430,8 @@ def _norm_and_turn(heads: Tensor, norms: Sequence[Any], phases: Tensor | None) -
         norms: one for each part.
         phases: [n, 1, 1, head width / 2] complex, of the first n tokens; None turns none.
     """
-    values = heads.float()  # the same memory if it is fp32 already
-    weight = torch.stack([norm.weight for norm in norms]).unsqueeze(1)
-    mean = values.square().mean(-1, keepdim=True)
-    values.mul_(mean.add_(norms[0].eps).rsqrt_()).mul_(weight)
-    if phases is not None:
-        turned = values[: phases.shape[0]].unflatten(-1, (-1, 2))
-        torch.view_as_complex(turned).mul_(phases)
-    if heads.dtype != values.dtype:
-        heads.copy_(values)
+    weight = torch.stack([norm.weight for norm in norms])
+    norm_and_turn(heads, weight, norms[0].eps, phases)
 
 
 def _attend(attn: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

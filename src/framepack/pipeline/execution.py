@@ -18,6 +18,7 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.settings import Settings
 from framepack.models.attention import use_backend
 from framepack.models.attention_backends import AttentionFacts
+from framepack.models.norm_rope import takes_triton
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.attention import (
     AttentionChoice,
@@ -239,4 +240,5 @@ class Execution:
     def record(self) -> Mapping[str, str]:
         """What changes roundings, for the run's record."""
         chosen = {"attention": self.choice.name} if self.choice is not None else {}
-        return {**chosen, "compile": self._compile}
+        kernels = "triton" if takes_triton(self._device, self._dtype) else "torch"
+        return {**chosen, "compile": self._compile, "kernels": kernels}

@@ -96,7 +96,11 @@ def generate(
             num_tokens = section_tokens(plan, components.spec)
             components.networks.expect(num_tokens)
             began_with = workspace.made_with.get("attention")
-            components.networks.choose_execution(num_tokens, began_with=began_with)
+            components.networks.choose_execution(
+                num_tokens,
+                began_with=began_with,
+                approximate=plan.request.allows_approximate_attention,
+            )
             asked, weights = plan.request.loras, plan.lora_weights
             decoder = open_decoder(plan.request, components, settings)
             hashes = {**components.hashes, **lora_hashes(asked), **rife_hashes(plan.request)}

@@ -159,10 +159,12 @@ class Networks:
             self._evict(slot)  # comes back with as many resident blocks as fit now
         self._section_tokens = num_tokens
 
-    def choose_execution(self, num_tokens: int, *, began_with: str | None = None) -> None:
-        """Choose who computes attention in the run to come; see :class:`Execution`."""
+    def choose_execution(
+        self, num_tokens: int, *, began_with: str | None = None, approximate: bool = False
+    ) -> None:
+        """Choose who computes attention in the run to come; see :meth:`Execution.choose`."""
         if self._execution is not None:
-            self._execution.choose(num_tokens, began_with=began_with)
+            self._execution.choose(num_tokens, began_with=began_with, approximate=approximate)
 
     @property
     def execution_record(self) -> Mapping[str, str]:

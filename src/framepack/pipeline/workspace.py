@@ -50,7 +50,7 @@ __all__ = ["Workspace"]
 
 logger = logging.getLogger(__name__)
 
-_CHOSEN_LATER = frozenset({"attention", "compile"})
+_CHOSEN_LATER = frozenset({"attention", "compile", "kernels"})
 
 FORMAT = 2
 """Version of the directory's layout; a change makes older runs unreadable, with a message."""

@@ -191,6 +191,11 @@ class TestWhenModulesAreCalled:
         assert torch.equal(found, predict(plain, inputs))
         assert relative_error(found, predict(build(), inputs)) > 1e-4
 
+    def test_compiled_blocks_are_called(self) -> None:
+        model = packed()
+        model.single_transformer_blocks[1].compile(backend="eager")
+        assert not is_fused(model)
+
     def test_a_lora_takes_part(self) -> None:
         inputs = section_inputs(SECTION)
         targets = ["to_q", "add_v_proj", "proj_mlp"]

@@ -87,9 +87,9 @@ class TestExecution:
     def test_the_choice_is_applied_and_recorded(self, tmp_path: Path) -> None:
         model = build()
         ways = execution(memory=ProbeMemory(tmp_path / "attention.json"))
-        assert ways.record == {"compile": "off"}
+        assert ways.record == {"compile": "off", "kernels": "torch"}
         ways.choose(300)
-        assert ways.record == {"attention": "sdpa", "compile": "off"}
+        assert ways.record == {"attention": "sdpa", "compile": "off", "kernels": "torch"}
         assert model.transformer_blocks[0].attn.processor._attention_backend is None
         ways.apply(model, is_streamed=False)
         assert model.transformer_blocks[0].attn.processor._attention_backend == "native"
