@@ -70,7 +70,9 @@ def _steady(measured: Measured) -> list[float]:
     return measured.cpu_s[2:-1]
 
 
-@pytest.mark.parametrize("variant", ["bi-directional", "forward-only"])
+@pytest.mark.parametrize(
+    "variant", [pytest.param("bi-directional", marks=pytest.mark.full), "forward-only"]
+)
 def test_nothing_outlives_its_section(tmp_path: Path, components: Components, variant: str) -> None:
     held, traced = [], []
     tracemalloc.start()  # sees what NumPy and Python hold

@@ -176,7 +176,9 @@ def test_a_video_drawn_anew_stays_nearer_the_stronger_it_holds(
     assert errors[0] > 1.3 * errors[1] > 1.3 * 1.3 * errors[2]
 
 
-@pytest.mark.parametrize("variant", ["bi-directional", "forward-only"])
+@pytest.mark.parametrize(
+    "variant", [pytest.param("bi-directional", marks=pytest.mark.full), "forward-only"]
+)
 def test_a_redrawn_video_resumes(tmp_path: Path, components: Components, variant: str) -> None:
     fields: dict[str, Any] = {**SMALL, "variant": variant, "video": _moving(tmp_path, 37)}
     whole = framepack.generate(output=tmp_path / "whole.mp4", components=components, **fields)

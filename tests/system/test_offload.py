@@ -70,7 +70,7 @@ def test_a_budget_keeps_as_many_blocks_as_fit_and_gives_the_same_video(
         "balanced",
         pytest.param("group", marks=pytest.mark.full),
         pytest.param("sequential", marks=pytest.mark.full),
-        "disk",
+        pytest.param("disk", marks=pytest.mark.full),
     ],
 )
 def test_loras_with_other_weights_in_each_section_act_as_ever(
