@@ -1,8 +1,9 @@
 """``framepack models calibrate``: measure what the step cache MagCache goes by."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from framepack.cli.options import (
     ModelName,
     ModelsDir,
     OffloadMode,
+    Quantize,
     Quiet,
     VramBudget,
     VramReserve,
@@ -72,6 +74,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure a model's magnitude ratios, which --step-cache magcache goes by.
@@ -93,11 +96,13 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     if output is not None:
         check_output_writable(Path(output), suffixes=(".toml",))
     asked = {"prompt": prompt, "image": image, "seed": seed, "duration_s": _DURATION_S}
-    plans = [_plan(spec, asked, number) for number in steps or [None]]
+    numbers: Sequence[str | None] = steps or [None]
+    plans = [_plan(spec, asked, number) for number in numbers]
     pictures = [_pictures(plan) for plan in plans]
     components = load_components(spec, settings)
     ratios = []
@@ -108,11 +113,11 @@ def command(
     _tell(replace(spec, defaults=replace(spec.defaults, magcache_ratios=tuple(ratios))), output)
 
 
-def _plan(spec: "ModelSpec", asked: dict[str, object], steps: str | None) -> "Plan":
+def _plan(spec: "ModelSpec", asked: Mapping[str, object], steps: str | None) -> "Plan":
     from framepack.decisions import decide
     from framepack.domain.request import GenerationRequest
 
-    wanted = {name: value for name, value in asked.items() if value is not None}
+    wanted: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if steps is not None:
         wanted["num_inference_steps"] = steps
     plan = decide(GenerationRequest.parse(model=spec.key, **wanted), spec)

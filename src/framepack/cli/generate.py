@@ -20,6 +20,7 @@ from framepack.cli.options import (
     NoThumbnail,
     OffloadMode,
     Output,
+    Quantize,
     Quiet,
     RawFile,
     RunDir,
@@ -53,6 +54,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     **fields: Any,
@@ -76,6 +78,7 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     with asked_request(fields, source, output) as request:
         target = Path(output or new_output(settings, one_frame=request.one_frame))

@@ -39,6 +39,7 @@ from framepack.cli.console import make_output_safe, one_line, say, write
 from framepack.cli.stop import CANCELLED
 from framepack.cli.usage import Command, Group, UsageError, usage_line
 from framepack.domain.errors import FramePackError
+from framepack.domain.library_logs import hush_libraries
 
 __all__ = ["app", "main"]
 
@@ -137,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     make_output_safe()
+    hush_libraries()
     try:
         # Given explicitly, because typer expands * and ? of prompts on Windows otherwise.
         given = list(sys.argv[1:] if arguments is None else arguments)

@@ -32,6 +32,7 @@ __all__ = [
     "NoThumbnail",
     "OffloadMode",
     "Output",
+    "Quantize",
     "Quiet",
     "RawFile",
     "RunDir",
@@ -251,6 +252,18 @@ VramReserve = Annotated[
         rich_help_panel=_MACHINE,
         help="Memory of the device that is left alone, such as 2GB; default: the settings' "
         "vram_reserve, none unless set.",
+    ),
+]
+Quantize = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quantize",
+        metavar="PART=FORMAT",
+        show_default=False,
+        rich_help_panel=_MACHINE,
+        help="Keep the weights of transformer, text, vision or all in fp8, fp8-dynamic, int8, "
+        "int8-dynamic, nf4, sdnq-int8 or sdnq-uint4; a lone format is for the transformer; may be "
+        "repeated; default: the settings' quantize, none unless set.",
     ),
 ]
 ModelName = Annotated[

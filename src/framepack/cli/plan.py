@@ -23,6 +23,7 @@ from framepack.cli.options import (
     NoThumbnail,
     OffloadMode,
     Output,
+    Quantize,
     Quiet,
     RawFile,
     RunDir,
@@ -59,6 +60,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     verbose: Annotated[
@@ -88,6 +90,7 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     outputs = Outputs.of(
         output or _ANY_VIDEO,

@@ -15,6 +15,7 @@ from framepack.cli.options import (
     ModelsDir,
     OffloadMode,
     Output,
+    Quantize,
     Quiet,
     RunDir,
     VramBudget,
@@ -76,6 +77,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> int:
@@ -106,6 +108,7 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     target = Path(output) if output is not None else new_output(settings)
     take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)

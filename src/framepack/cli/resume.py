@@ -14,6 +14,7 @@ from framepack.cli.options import (
     KeepPartial,
     ModelsDir,
     OffloadMode,
+    Quantize,
     Quiet,
     VramBudget,
     VramReserve,
@@ -38,6 +39,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     keep_partial: KeepPartial = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
@@ -57,6 +59,7 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     run_dir = Path(directory)
     if not (run_dir / "run.json").is_file():  # found before torch is imported, which takes seconds

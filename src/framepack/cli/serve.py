@@ -14,6 +14,7 @@ from framepack.cli.options import (
     DtypeName,
     ModelsDir,
     OffloadMode,
+    Quantize,
     Quiet,
     VramBudget,
     VramReserve,
@@ -136,6 +137,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     quiet: Quiet = False,
 ) -> int:
     """Serve the studio in the browser, and the HTTP API behind it.
@@ -162,6 +164,7 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     config = service_config(
         settings,

@@ -1,6 +1,6 @@
 """Components from their folders: which class reads which, and whether they belong together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from framepack.domain.errors import CheckpointError
+from framepack.domain.quantization import QuantFormat
 from framepack.weights.checkpoint import (
     load_encoder,
     load_transformer,
@@ -22,8 +23,9 @@ from framepack.weights.checkpoint import (
     quiet_transformers,
 )
 from framepack.weights.locate import read_json
+from framepack.weights.quantize import quantize_network
 
-__all__ = ["check_vocabulary", "check_widths", "load_network", "load_processor"]
+__all__ = ["check_vocabulary", "check_widths", "load_network", "load_processor", "load_quantized"]
 
 # Which width of the transformer's config each other component must agree with.
 _WIDTHS = {
@@ -41,6 +43,39 @@ _KINDS = {
     "text_encoder_2": "CLIP",
     "image_encoder": "SigLIP",
 }
+
+
+def load_quantized(
+    name: str,
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    kept_as: QuantFormat,
+    prepare: Callable[[nn.Module], object] | None = None,
+) -> nn.Module:
+    """Read a network and quantise it on its way to a device.
+
+    What a transformer's files hold stays in them until it is needed; an encoder, which is read
+    by transformers, is in host memory as a whole for a moment.
+
+    Args:
+        name: a network among COMPONENTS.
+        folder: of its config and weights, which are not quantised.
+        dtype: number format of what is not quantised, and that it computes in.
+        device: where it goes.
+        kept_as: the format of its linear layers.
+        prepare: changes the network before it is quantised, as merging LoRAs does.
+
+    Raises:
+        CheckpointError: the files are damaged or of another kind.
+    """
+    as_stored = name == "transformer" and prepare is None
+    network = load_network(name, folder, None if as_stored else dtype, torch.device("cpu"))
+    if prepare is not None:
+        prepare(network)
+    quantize_network(network, name, kept_as, dtype=dtype, device=device)
+    return network
 
 
 def load_network(

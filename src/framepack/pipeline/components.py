@@ -373,7 +373,7 @@ def load_components(
     folders = locate_all(spec, settings)
     check_widths(folders)
     execution = Execution.of(settings, folders["transformer"], device, offload)
-    quantization = Quantization.of(settings, folders, device, offload)
+    quantization = Quantization.of(settings, folders, device)
     limits = MemoryLimits.of(settings, offload)
     limit_allocator(device, limits)
     components = Components(

@@ -282,7 +282,8 @@ class Networks:
             self._progress(name)
             logger.info("reading %s from %s, to be streamed", name, self._folders[name])
             # Where LoRAs are merged, they are added in the number format that is computed in.
-            as_stored = placement.from_disk and not self._loras.loras
+            is_merged = name == "transformer" and bool(self._loras.loras)
+            as_stored = placement.from_disk and not is_merged
             slot.modules[name] = self._read(name, _HOST, as_stored=as_stored)
         if name not in slot.streamers:
             slot.modules[name] = moved(slot.modules[name], _HOST)
@@ -345,7 +346,9 @@ class Networks:
         sizes = [self._size(name) for name in _GROUPS[group]]
         try:
             self._refuse_streaming(group)
-            return place_streamed(limits, self._device, sizes, free, host_free + slot.host_bytes)
+            placed = place_streamed(limits, self._device, sizes, free, host_free + slot.host_bytes)
+            self._refuse_left_in_file(placed)
+            return placed
         except PlacementError as error:
             raise DeviceMemoryError(
                 f"the {group} of {self._title} needs {needed_bytes / 1e9:.1f} GB with working "
@@ -360,6 +363,14 @@ class Networks:
             if self.quantization.stays_whole(name):
                 kept_as = self.quantization.format_of(name)
                 raise PlacementError(f"; in {kept_as} it cannot be streamed")
+
+    def _refuse_left_in_file(self, placed: Mapping[str, NetworkPlacement]) -> None:
+        """What is quantised as it is read is in memory from then on."""
+        for name, placement in placed.items():
+            if placement.from_disk and self.quantization.format_of(name) != "none":
+                raise PlacementError(
+                    "; disk: what is quantised as it is read cannot stay in its file"
+                )
 
     def _evict_for(self, group: str, needed_bytes: int) -> None:
         """Move the longest unused groups away until enough is free or none is left."""

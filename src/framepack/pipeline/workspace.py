@@ -222,8 +222,8 @@ class Workspace:
 
         Args:
             hashes: of the weights, by component.
-            made_with: versions, device and number format. Another machine may go on with a run,
-                but its roundings differ, so the log warns.
+            made_with: versions, device, number format and quantisation. Another machine may go
+                on with a run, but its roundings differ, so the log warns.
 
         Raises:
             WorkspaceError: the weights are not those that the run began with.
@@ -247,8 +247,8 @@ class Workspace:
             logger.warning(
                 "the run began with %s %s and goes on with %s: sections will not match exactly",
                 name,
-                self._document["made_with"].get(name),
-                made_with.get(name),
+                self._document["made_with"].get(name, "none"),
+                made_with.get(name, "none"),
             )
 
     def load_conditions(self) -> Conditions | None:

@@ -28,6 +28,7 @@ from framepack.weights.locate import (
     locate_all,
     read_json,
 )
+from framepack.weights.quantized_files import read_quantized, stored_method
 
 __all__ = [
     "WeightFiles",
@@ -83,6 +84,8 @@ def load_model(
 ) -> Network:
     """Load a network of the diffusers kind from a folder in the published layout.
 
+    What is stored quantised in torchao's layout stays as it is stored.
+
     Args:
         network: its class; ``config.json`` gives the arguments.
         folder: holds ``config.json`` and safetensors, in one file or in shards with an index.
@@ -106,7 +109,13 @@ def load_model(
                 f"{folder / 'config.json'} does not describe a {network.__name__}: {error}"
             ) from error
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    tensors = load_state_dict(folder, dtype=dtype, device=device, expected=expected)
+    if stored_method(folder) is not None:
+        assert dtype is not None, "what is stored quantised computes in a number format"
+        tensors = read_quantized(folder, model, dtype=dtype, device=device)
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        compare_shapes(folder, found, expected)
+    else:
+        tensors = load_state_dict(folder, dtype=dtype, device=device, expected=expected)
     model.load_state_dict(tensors, strict=True, assign=True)
     assert not any(buffer.is_meta for buffer in model.buffers()), "a buffer is not in state_dict"
     nn.Module.eval(model).requires_grad_(False)
@@ -255,6 +264,7 @@ def compare_shapes(
 def _network_config(network: type[nn.Module], folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     config = {key: value for key, value in read_json(path).items() if not key.startswith("_")}
+    config.pop("quantization_config", None)
     unknown = sorted(config.keys() - inspect.signature(network).parameters.keys())
     if unknown:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from framepack.cli.main import app
 
 MACHINE = {"--device", "--dtype", "--models-dir"}
 SPEED = {"--attention", "--compile"}
-MEMORY = {"--offload", "--vram-budget", "--vram-reserve"}
+MEMORY = {"--offload", "--vram-budget", "--vram-reserve", "--quantize"}
 TALK = {"--json", "--quiet", "-q"}
 REQUEST = {
     "--prompt",
