@@ -112,8 +112,8 @@ def _published(
             teacache_threshold=0.15,
             teacache_coefficients=_PUBLISHED_TEACACHE,
             first_block_threshold=0.06,
-            # As the authors of MagCache have them for FramePack, and those of EasyCache for
-            # HunyuanVideo.
+            # As the authors of MagCache have them for FramePack, and those of TeaCache and
+            # EasyCache for HunyuanVideo; not measured here.
             magcache_threshold=0.1,
             magcache_ratios=ratios,
             magcache_max_skips=2,
@@ -143,7 +143,12 @@ PRESETS: Mapping[str, ModelSpec] = {
             variant="forward-only",
             teacache_threshold=0.2,
             first_block_threshold=0.2,
+            magcache_threshold=0.05,
             magcache_ratios=magnitudes.TINY,
+            easycache_threshold=0.2,
+            # What came nearest to the exact video at this speed; see benchmarks/step_cache.py.
+            speed_balanced=("taylorseer", 1),
+            speed_fast=("teacache", 0.3),
         ),
         prompt_template=PromptTemplate(template="{}", crop_start=0, max_length=96, pad_to=96),
     ),
