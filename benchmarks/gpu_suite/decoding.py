@@ -30,11 +30,17 @@ _FLOPS = {
 """Counted at 480x832 with the published VAE."""
 
 
+def vae_of(suite: Suite) -> Any:
+    """The VAE, built when it is first asked for."""
+    if "vae" not in suite.kept:
+        dtype = choose_dtype(suite.device, "vae", "auto" if suite.is_cuda else "float32")
+        suite.kept["vae"] = build_vae(suite, dtype)
+    return suite.kept["vae"]
+
+
 def decoding(suite: Suite) -> Iterator[Measured]:
     """Decode a window whole, tiled, and as the one after a window that it overlaps."""
-    sizes = suite.sizes
-    dtype = choose_dtype(suite.device, "vae", "auto" if suite.is_cuda else "float32")
-    vae = build_vae(suite, dtype)
+    sizes, vae = suite.sizes, vae_of(suite)
     height, width = sizes.latent_size
     generator = torch.Generator(suite.device).manual_seed(2)
     latents = torch.randn(
@@ -61,9 +67,9 @@ def decoding(suite: Suite) -> Iterator[Measured]:
             relative_error=None
             if name == "diffusers" or "tiled" in name
             else error_of(result, expected),
-            more={"dtype": str(dtype).removeprefix("torch."), **memory},
+            more={"dtype": str(vae.dtype).removeprefix("torch."), **memory},
         )
-    suite.kept["vae"] = vae
+    torch.nn.Module.to(vae, memory_format=torch.contiguous_format)
 
 
 def _ways(suite: Suite, vae: Any, before: Tensor, after: Tensor) -> dict[str, Callable[[], Tensor]]:

@@ -25,9 +25,8 @@ from benchmarks.gpu_suite.runner import (
 from diffusers.models.attention_dispatch import attention_backend
 from torch import Tensor
 
+from framepack.models.attention import use_backend
 from framepack.models.reuse import Reuse
-
-CUDNN = "_native_cudnn"
 
 
 def weights(suite: Suite) -> Iterator[Measured]:
@@ -106,17 +105,20 @@ def _ways(suite: Suite) -> dict[str, Callable[[], Tensor]]:
         "ours": lambda: ours(**arguments, reuse=reuse)[0],
     }
     if suite.is_cuda:
-        plain = {name: ways[name] for name in ("diffusers", "ours")}
-        ways |= {f"{name}-cudnn": _with_cudnn(run) for name, run in plain.items()}
+
+        def theirs_by_cudnn() -> Tensor:
+            with attention_backend("_native_cudnn"):
+                return ways["diffusers"]()
+
+        def ours_by_cudnn() -> Tensor:
+            use_backend(ours, "cudnn")
+            try:
+                return ways["ours"]()
+            finally:
+                use_backend(ours, "sdpa")
+
+        ways |= {"diffusers-cudnn": theirs_by_cudnn, "ours-cudnn": ours_by_cudnn}
     return ways
-
-
-def _with_cudnn(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    def with_backend() -> Tensor:
-        with attention_backend(CUDNN):
-            return run()
-
-    return with_backend
 
 
 def _official(suite: Suite) -> Measured:

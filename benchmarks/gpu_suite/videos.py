@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import torch
 from benchmarks.common import ROOT
+from benchmarks.gpu_suite.decoding import vae_of
 from benchmarks.gpu_suite.memory import capped
 from benchmarks.gpu_suite.networks import pass_arguments
 from benchmarks.gpu_suite.runner import GIB, Measured, Suite, memory_fields, reset_peak, spent_s
@@ -91,7 +92,7 @@ def conditions_of(suite: Suite, plan: Plan) -> Conditions:
 def components_of(suite: Suite, limits: MemoryLimits | None = None) -> Components:
     """Our transformer and the VAE as a model; with limits they wait in host memory."""
     modules: dict[str, nn.Module] = {name: nn.Linear(1, 1) for name in NETWORKS}
-    modules |= {"transformer": ours_of(suite), "vae": suite.kept["vae"]}
+    modules |= {"transformer": ours_of(suite), "vae": vae_of(suite)}
     components = Components(suite.sizes.spec, {}, suite.device, limits=limits)
     networks = components.networks
     networks.adopt(modules, are_placed=limits is not None)
@@ -201,7 +202,7 @@ def minute(suite: Suite) -> Iterator[Measured]:
     plan = plan_video(suite, suite.sizes.minute_sections, 1)
     conditions = conditions_of(suite, plan)
     ours_of(suite).to("cpu")
-    suite.kept["vae"].to("cpu")
+    vae_of(suite).to("cpu")
     components = components_of(suite, limits)
     with capped(suite), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
