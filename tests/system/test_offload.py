@@ -14,6 +14,7 @@ import framepack.pipeline.networks as networks_module
 from framepack.domain.choices import Offload
 from framepack.memory.placement import MODES
 from framepack.models.spec import PRESETS
+from framepack.pipeline import component_files
 from framepack.pipeline.components import Components, load_components
 from framepack.pipeline.device import DeviceMemoryError
 from framepack.weights.lora import linear_shapes
@@ -35,13 +36,30 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_way_to_place_networks_gives_the_same_video(
-    tmp_path: Path, plain: Path, mode: Offload
+    tmp_path: Path, plain: Path, mode: Offload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    mapped_llamas: list[str] = []
+    map_llama = component_files.map_llama
+
+    def noted(folder: Path) -> Any:
+        mapped_llamas.append(folder.name)
+        return map_llama(folder)
+
+    monkeypatch.setattr(component_files, "map_llama", noted)
     components = loaded(mode)
     video = make_video(tmp_path, components, **ASKED)
     assert np.array_equal(frames_of(video.path), frames_of(plain))
     streamed = {name for slot in components.networks.slots.values() for name in slot.streamers}
     assert ("transformer" in streamed) == (mode in ("group", "sequential", "disk"))
+    mapped = {
+        name
+        for slot in components.networks.slots.values()
+        for name, (_, from_disk) in slot.made_as.items()
+        if from_disk
+    }
+    # Text encoders are read piece by piece too, and forgotten once the prompt is encoded.
+    assert mapped == ({"transformer"} if mode == "disk" else set())
+    assert ("text_encoder" in mapped_llamas) == (mode == "disk")
 
 
 def test_a_budget_keeps_as_many_blocks_as_fit_and_gives_the_same_video(

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from framepack.cli.machine import Attention, Compute, Folder, Machine, ModelFiles
-from framepack.pipeline.hardware import PUBLISHED_MEMORY_GB, Card
+from framepack.pipeline.hardware import Card
+from framepack.pipeline.published import needed_gb, place_published, placement_text
 
 __all__ = ["Finding", "diagnose"]
 
@@ -176,12 +177,15 @@ def _model(model: ModelFiles, machine: Machine) -> Finding:
     if lack is not None:
         where = "" if model.is_present else f" Its weights: {_where_from(model)}."
         return Finding(model.model, "note", f"{model.title}: no, {lack[0]}.{where}", lack[1])
+    placement = place_published(_device_gb(machine), machine.memory_gb)
+    how = f" ({placement_text(placement)})" if placement else ""
     if model.is_present:
-        return Finding(model.model, "good", f"{model.title}: yes, {model.size_gb:.1f} GB here")
+        text = f"{model.title}: yes{how}, {model.size_gb:.1f} GB here"
+        return Finding(model.model, "good", text)
     return Finding(
         model.model,
         "note",
-        f"{model.title}: yes, once its weights are here. They are not: {_where_from(model)}",
+        f"{model.title}: yes{how}, once its weights are here. They are not: {_where_from(model)}",
         _how_to_get(model, machine),
     )
 
@@ -202,7 +206,8 @@ def _embedded(model: ModelFiles, machine: Machine) -> Finding:
 def _lack(machine: Machine) -> tuple[str, str] | None:
     """Why the 13B does not run here, and what it would need; None when it does."""
     compute = machine.compute
-    need = f"an accelerator with {PUBLISHED_MEMORY_GB:.0f} GB of memory"
+    needed = needed_gb(compute.device == "mps")
+    need = f"an accelerator with {needed:.0f} GB of memory"
     if not compute.device:
         return "torch has no device to compute on", f"it needs {need}"
     if compute.device == "cpu":
@@ -212,13 +217,16 @@ def _lack(machine: Machine) -> tuple[str, str] | None:
             "there is no accelerator, and on a CPU a second of video would take hours",
             f"it needs {need}",
         )
-    memory = compute.memory_gb if compute.memory_gb is not None else machine.memory_gb
-    if memory < PUBLISHED_MEMORY_GB:
-        return (
-            f"{compute.device} has {memory:.1f} GB and the transformer must fit as a whole",
-            f"it needs {need}",
-        )
+    memory = _device_gb(machine)
+    if memory < needed:
+        return f"{compute.device} has {memory:.1f} GB", f"it needs {need}"
     return None
+
+
+def _device_gb(machine: Machine) -> float:
+    """Memory of what is computed on."""
+    memory = machine.compute.memory_gb
+    return memory if memory is not None else machine.memory_gb
 
 
 def _where_from(model: ModelFiles) -> str:

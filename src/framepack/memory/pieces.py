@@ -60,7 +60,8 @@ class Piece:
         Args:
             modules: with all modules inside them.
             taken: ids of modules that have their piece; these are added.
-            dtype: what floating weights become on the way to the device; None leaves their own.
+            dtype: what floating parameters become on the way to the device; None leaves their
+                own, as buffers' always is.
             runs: linear layers whose weights lie side by side, and their biases too.
         """
         places: dict[tuple[int, str], _Place] = {}
@@ -68,10 +69,11 @@ class Piece:
             if id(module) in taken:
                 continue
             taken.add(id(module))
-            for table in (module._parameters, module._buffers):
+            for table, becomes in ((module._parameters, dtype), (module._buffers, None)):
                 for name, tensor in table.items():
                     if tensor is not None:
-                        wanted = dtype if dtype and tensor.is_floating_point() else tensor.dtype
+                        wanted = becomes if tensor.is_floating_point() else None
+                        wanted = wanted or tensor.dtype
                         places[id(table), name] = _Place(table, name, tensor, 0, wanted)
         ordered: list[_Place] = []
         offset = 0

@@ -33,6 +33,9 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 NUM_BUFFERS = 2
 """Streamed blocks on the device at once: the one that computes and the next one."""
 
+MAPPED = frozenset({"transformer", "text_encoder"})
+"""Networks of which blocks can be read from their files: the two that are large."""
+
 SMALLEST_TILE_PX, TILE_STEP_PX = 128, 64
 
 # Live tensors at the peak of a block, in token widths: measured on the 13B at 18795 tokens, where
@@ -188,7 +191,9 @@ def plan_placement(
     for each in MODES if mode == "auto" else (mode,):
         try:
             placement = _place_all(groups, decode, room, each)
-            _check_host(groups, placement, host_bytes)
+            if not _fits_host(groups, placement, host_bytes):
+                placement = _place_all(groups, decode, room, each, from_disk=True)
+                _check_host(groups, placement, host_bytes)
         except PlacementError as error:
             tried.append(f"{each}: {error}")
             continue
@@ -197,7 +202,7 @@ def plan_placement(
 
 
 def place_group(
-    sizes: Sequence[NetworkSize], room_bytes: int, mode: Mode
+    sizes: Sequence[NetworkSize], room_bytes: int, mode: Mode, *, from_disk: bool = False
 ) -> tuple[NetworkPlacement, ...]:
     """Place networks that work side by side and have the device to themselves.
 
@@ -207,6 +212,8 @@ def place_group(
         sizes: of the networks.
         room_bytes: what they may take together, activations included.
         mode: how.
+        from_disk: where the machine's memory is short: blocks that are streamed come from their
+            files, as they do in the mode of that name.
 
     Returns:
         In the order of ``sizes``.
@@ -219,7 +226,7 @@ def place_group(
     placed: dict[str, NetworkPlacement] = {}
     for size in sorted(sizes, key=lambda size: size.weight_bytes):
         try:
-            one = _place(size, left, mode)
+            one = _place(size, left, mode, from_disk=from_disk or mode == "disk")
         except PlacementError as error:
             others = "".join(f" beside the {name}" for name in placed)
             raise PlacementError(
@@ -232,7 +239,12 @@ def place_group(
 
 
 def _place_all(
-    groups: Mapping[str, Sequence[NetworkSize]], decode: DecodeSize, room: int, mode: Mode
+    groups: Mapping[str, Sequence[NetworkSize]],
+    decode: DecodeSize,
+    room: int,
+    mode: Mode,
+    *,
+    from_disk: bool = False,
 ) -> Placement:
     all_stay = mode == "none"
     weights = sum(size.weight_bytes for sizes in groups.values() for size in sizes)
@@ -243,7 +255,7 @@ def _place_all(
             sizes = [
                 replace(size, working_bytes=_smallest_decoding(size, decode)) for size in sizes
             ]
-        placed[name] = place_group(sizes, room - beside, mode)
+        placed[name] = place_group(sizes, room - beside, mode, from_disk=from_disk)
     vae_held = sum(network.held_bytes for network in placed["vae"])
     others = weights - sum(size.weight_bytes for size in groups["vae"]) if all_stay else 0
     tile = tile_side(decode.height, decode.width, decode.pixel_bytes, room - others - vae_held)
@@ -269,7 +281,7 @@ def _smallest_decoding(size: NetworkSize, decode: DecodeSize) -> int:
     return max(size.working_bytes, pixels * decode.pixel_bytes)
 
 
-def _place(size: NetworkSize, room: int, mode: Mode) -> NetworkPlacement:
+def _place(size: NetworkSize, room: int, mode: Mode, *, from_disk: bool) -> NetworkPlacement:
     """One network in a room for weights alone."""
     whole = NetworkPlacement(size.name, "whole", size.weight_bytes, size.working_bytes)
     is_whole = size.weight_bytes <= room
@@ -282,7 +294,7 @@ def _place(size: NetworkSize, room: int, mode: Mode) -> NetworkPlacement:
         if held <= room:
             return replace(whole, form="layers", held_bytes=held)
         raise PlacementError(f"{size.name} needs {_gb(held)} for its largest layers")
-    from_disk = mode == "disk" and size.name == "transformer"
+    from_disk = from_disk and size.name in MAPPED
     if is_whole and (mode == "balanced" or (mode == "disk" and not from_disk)):
         return whole
     resident = () if mode in ("group", "disk") else _residents(size, room)
@@ -318,12 +330,26 @@ def _held(size: NetworkSize, resident: Sequence[int]) -> int:
     return size.rest_bytes + stays + NUM_BUFFERS * buffer
 
 
+def _fits_host(
+    groups: Mapping[str, Sequence[NetworkSize]], placement: Placement, host_bytes: int | None
+) -> bool:
+    """Whether the machine's memory can hold what is streamed from it."""
+    return host_bytes is None or _most_streamed(groups, placement) <= host_bytes
+
+
 def _check_host(
     groups: Mapping[str, Sequence[NetworkSize]], placement: Placement, host_bytes: int | None
 ) -> None:
     """Refuse to stream what the machine's memory cannot hold."""
-    if host_bytes is None or placement.mode in ("none", "model"):
-        return
+    if host_bytes is not None and not _fits_host(groups, placement, host_bytes):
+        raise PlacementError(
+            f"what is streamed needs {_gb(_most_streamed(groups, placement))} of the machine's "
+            f"memory, {_gb(host_bytes)} are free"
+        )
+
+
+def _most_streamed(groups: Mapping[str, Sequence[NetworkSize]], placement: Placement) -> int:
+    """The most that one network streams from the machine's memory."""
     sizes = {size.name: size for each in groups.values() for size in each}
     streamed = [
         sizes[network.name].weight_bytes
@@ -331,11 +357,7 @@ def _check_host(
         for network in networks
         if network.form != "whole" and not network.from_disk
     ]
-    if max(streamed, default=0) > host_bytes:
-        raise PlacementError(
-            f"what is streamed needs {_gb(max(streamed))} of the machine's memory, "
-            f"{_gb(host_bytes)} are free"
-        )
+    return max(streamed, default=0)
 
 
 def _gb(num_bytes: int) -> str:

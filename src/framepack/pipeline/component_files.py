@@ -23,6 +23,7 @@ from framepack.weights.checkpoint import (
     quiet_transformers,
 )
 from framepack.weights.locate import read_json
+from framepack.weights.mapped_encoder import map_llama
 from framepack.weights.quantize import quantize_network
 
 __all__ = ["check_vocabulary", "check_widths", "load_network", "load_processor", "load_quantized"]
@@ -86,8 +87,8 @@ def load_network(
     Args:
         name: a network among COMPONENTS.
         folder: of its config and weights.
-        dtype: number format it gets; None keeps that of the files, which a transformer alone
-            can, and on the CPU its weights then stay in the mapped files.
+        dtype: number format it gets; None keeps that of the files, which the transformer and
+            the large text encoder can, and on the CPU their weights stay in the mapped files.
         device: where it goes.
 
     Raises:
@@ -95,7 +96,9 @@ def load_network(
     """
     if name == "transformer":
         return load_transformer(folder, dtype=dtype, device=device)
-    assert dtype is not None
+    if dtype is None:
+        assert name == "text_encoder", f"{name} cannot stay in its files"
+        return map_llama(folder)
     if name == "vae":
         return load_vae(folder, dtype=dtype, device=device)
     if name == "text_encoder":

@@ -18,11 +18,11 @@ from typing import Literal
 import psutil
 
 from framepack.domain.settings import Settings
+from framepack.pipeline.published import needed_gb
 
 __all__ = [
     "PUBLISHED_FILES_GB",
     "PUBLISHED_HEAD_DIM",
-    "PUBLISHED_MEMORY_GB",
     "Card",
     "find_cards",
     "may_run_published",
@@ -32,11 +32,6 @@ __all__ = [
 ]
 
 Kind = Literal["nvidia", "amd", "intel", "apple"]
-
-# The networks take turns on the device; the transformer, 25.7 GB in bf16, must fit with its
-# working memory.
-PUBLISHED_MEMORY_GB = 30.0
-"""Memory that the published 13B checkpoints need on the device they run on, GB."""
 
 PUBLISHED_FILES_GB: Mapping[str, float] = {
     "transformer": 25.7,
@@ -108,8 +103,10 @@ def may_run_published(settings: Settings) -> bool:
     build = torch_build()
     if settings.device == "cpu" or not build or build.endswith("+cpu"):
         return False
-    sizes = [card.memory_gb for card in find_cards()]
-    return any(size is None or size >= PUBLISHED_MEMORY_GB for size in sizes)
+    return any(
+        card.memory_gb is None or card.memory_gb >= needed_gb(card.kind == "apple")
+        for card in find_cards()
+    )
 
 
 def parse_nvidia(table: str) -> Iterator[Card]:

@@ -269,7 +269,7 @@ def place_streamed(
         sizes: of the networks.
         room_bytes: what they may take of the device.
         host_bytes: memory of the machine for weights that are streamed from it; where it is too
-            small, the transformer's are read from disk instead.
+            small, those of the two large networks are read from their files instead.
 
     Returns:
         Those that are streamed, by name.
@@ -280,9 +280,10 @@ def place_streamed(
     weights = sum(size.weight_bytes for size in sizes)
     tried = []
     for way in limits.ways(device):
-        from_disk = way in ("balanced", "group", "sequential") and weights > host_bytes
+        is_short = way in ("balanced", "group", "sequential") and weights > host_bytes
+        way = "disk" if is_short and way == "sequential" else way
         try:
-            placed = place_group(sizes, room_bytes, "disk" if from_disk else way)
+            placed = place_group(sizes, room_bytes, way, from_disk=is_short)
         except PlacementError as error:
             tried.append(f"; {way}: {error}")
             continue

@@ -75,26 +75,45 @@ def test_a_cpu_runs_the_embedded_model_and_says_what_the_large_one_needs() -> No
     large = _finding(MACHINE, "i2v")
     assert large.text.startswith("FramePack 13B: no, there is no accelerator")
     assert "https://hub/a" in large.text
-    assert "30 GB" in large.advice
+    assert "6 GB" in large.advice
 
 
 def test_a_large_card_lacks_only_the_weights() -> None:
     large = _finding(replace(MACHINE, cards=(CARD,), compute=GPU), "i2v")
-    assert large.text.startswith("FramePack 13B: yes, once its weights are here")
+    assert large.text.startswith(
+        "FramePack 13B: yes (the transformer fits as a whole), once its weights are here"
+    )
     assert large.advice.startswith("`framepack models download i2v`")
 
 
 def test_a_large_card_with_weights_runs_everything() -> None:
     here = replace(I2V, is_present=True, problem="", size_gb=43.4)
     machine = replace(MACHINE, cards=(CARD,), compute=GPU, models=(here,))
-    assert _finding(machine, "i2v") == Finding("i2v", "good", "FramePack 13B: yes, 43.4 GB here")
+    text = "FramePack 13B: yes (the transformer fits as a whole), 43.4 GB here"
+    assert _finding(machine, "i2v") == Finding("i2v", "good", text)
 
 
 def test_a_small_card_is_told_how_much_is_needed() -> None:
-    small = replace(GPU, memory_gb=12.9)
+    small = replace(GPU, memory_gb=4.3)
     large = _finding(replace(MACHINE, cards=(CARD,), compute=small), "i2v")
-    assert "cuda has 12.9 GB" in large.text
-    assert "30 GB" in large.advice
+    assert "cuda has 4.3 GB" in large.text
+    assert "6 GB" in large.advice
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "host_gb", "text"),
+    [
+        (25.8, 64.0, "all blocks of the transformer stay on it"),
+        (8.6, 64.0, "blocks stay on it, the others come from the machine's memory"),
+        (8.6, 16.0, "blocks stay on it, the others come from its files"),
+    ],
+)
+def test_a_card_in_between_is_told_what_is_streamed(
+    memory_gb: float, host_gb: float, text: str
+) -> None:
+    between = replace(GPU, memory_gb=memory_gb)
+    machine = replace(MACHINE, cards=(CARD,), compute=between, memory_gb=host_gb)
+    assert text in _finding(machine, "i2v").text
 
 
 def test_a_card_with_a_torch_for_the_cpu_is_a_problem() -> None:

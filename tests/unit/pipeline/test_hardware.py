@@ -47,8 +47,10 @@ def test_a_program_that_is_missing_prints_nothing() -> None:
     ("build", "device", "cards", "expected"),
     [
         ("2.13.0+cu130", "auto", [Card("nvidia", "large", 48.0)], True),
-        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 12.0)], False),
-        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 12.0), Card("amd", "?", None)], True),
+        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 4.0)], False),
+        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 4.0), Card("amd", "?", None)], True),
+        ("2.13.0+cu130", "auto", [Card("nvidia", "small", 6.4)], True),
+        ("2.13.0", "auto", [Card("apple", "Apple silicon", 17.2)], False),
         ("2.13.0+cu130", "auto", [], False),
         ("2.13.0+cpu", "auto", [Card("nvidia", "large", 48.0)], False),
         ("2.13.0+cu130", "cpu", [Card("nvidia", "large", 48.0)], False),
