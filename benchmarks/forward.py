@@ -30,6 +30,7 @@ from torch import Tensor
 from framepack.domain.choices import AttentionName
 from framepack.domain.packing import inverted_indices
 from framepack.models.attention import use_backend
+from framepack.models.cpu_attention import DTYPES
 from framepack.models.linear import prefers_onednn
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
@@ -193,7 +194,7 @@ def measure(row: Row, rounds: int, *, compiled: bool = False) -> dict[str, Any]:
 
 
 def _takes_onednn(row: Row) -> bool:
-    return row.dtype == torch.float32 and prefers_onednn()
+    return row.dtype in DTYPES and prefers_onednn()
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from framepack.domain.choices import AttentionName
 from framepack.models.attention_backends import BACKENDS
-from framepack.models.cpu_attention import attend_with_onednn, suits_onednn
+from framepack.models.cpu_attention import DTYPES, attend_with_onednn, suits_onednn
 
 __all__ = [
     "FramePackAttention",
@@ -139,7 +139,7 @@ class SelfAttnProcessor:
         if query.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return False
         if self.uses_onednn:
-            return query.dtype == torch.float32
+            return query.dtype in DTYPES
         chosen, _ = _AttentionBackendRegistry.get_active_backend()
         return chosen == AttentionBackendName.NATIVE and suits_onednn(query, key)
 

@@ -50,7 +50,7 @@ class Backend:
 
 BACKENDS: Mapping[AttentionName, Backend] = {
     "sdpa": Backend("torch's own choice", "native", _EVERYWHERE, _ALL),
-    "onednn": Backend("oneDNN", "", frozenset({"cpu"}), frozenset({"float32"})),
+    "onednn": Backend("oneDNN", "", frozenset({"cpu"}), frozenset({"float32", "bfloat16"})),
     "cudnn": Backend(
         "cuDNN",
         "_native_cudnn",

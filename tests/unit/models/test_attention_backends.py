@@ -34,7 +34,8 @@ CPU = AttentionFacts("cpu", "float32", 128, has_onednn=True, prefers_onednn=True
         (AttentionFacts("xpu", "bfloat16", 128), ["sdpa"]),
         (CPU, ["sdpa", "onednn"]),
         (replace(CPU, prefers_onednn=False), ["sdpa"]),
-        (replace(CPU, dtype="bfloat16"), ["sdpa"]),
+        (replace(CPU, dtype="bfloat16"), ["sdpa", "onednn"]),
+        (replace(CPU, dtype="float16"), ["sdpa"]),
     ],
 )
 def test_auto_chooses_from_the_exact_ones_that_can_run(

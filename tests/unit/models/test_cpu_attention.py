@@ -43,6 +43,16 @@ def test_result_is_that_of_double_precision(
 
 
 @torch.inference_mode()
+def test_bf16_is_nearer_to_the_exact_result_than_by_torch() -> None:
+    streams = [heads(500, 32, seed=seed).bfloat16() for seed in range(3)]
+    exact = in_double(*streams)
+    found = attend_with_onednn(*streams)
+    by_torch = F.scaled_dot_product_attention(*(each.transpose(1, 2) for each in streams))
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).norm() < (by_torch.transpose(1, 2) - exact).norm()
+
+
+@torch.inference_mode()
 def test_large_scores_do_not_overflow() -> None:
     query, key, value = 100 * heads(5), 100 * heads(40, seed=1), heads(40, seed=2)
     exact = in_double(query, key, value)
@@ -66,11 +76,12 @@ def test_views_of_wider_rows_are_attended_like_any_other() -> None:
     [
         (LEAST_TOKENS, torch.float32, True, True),
         (LEAST_TOKENS - 1, torch.float32, True, False),
-        (LEAST_TOKENS, torch.bfloat16, True, False),
+        (LEAST_TOKENS, torch.bfloat16, True, True),
+        (LEAST_TOKENS, torch.float16, True, False),
         (LEAST_TOKENS, torch.float32, False, False),
     ],
 )
-def test_it_is_for_long_fp32_sequences_on_processors_that_prefer_it(
+def test_it_is_for_long_sequences_on_processors_that_prefer_it(
     monkeypatch: pytest.MonkeyPatch,
     tokens: int,
     dtype: torch.dtype,
