@@ -134,6 +134,9 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
             f"blocks and a tile of its decoder were run{how}. Weights on the device as a whole "
             "are taken for granted."
         )
+        tried = published["attention_ms"]
+        listed = ", ".join(f"{name} {tried[name]:.3g} ms" for name in sorted(tried, key=tried.get))
+        yield f"Its attention: {published['attention']}{f', of {listed}' if listed else ''}."
     if result["busy_percent"] > _BUSY_PERCENT:
         yield (
             f"Other programs used {result['busy_percent']:.0f} % of the processor before it began: "

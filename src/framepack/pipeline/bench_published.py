@@ -7,9 +7,11 @@ reckoned from steps of three layers, two and one, so what is not measured is sai
 # Shape letters are those of docs/notation.md:
 #   N tokens of a section  D token width
 
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +19,24 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo
 from torch import Tensor, nn
 
+from framepack.domain.choices import AttentionName
 from framepack.domain.packing import RELEASED, inverted_indices
 from framepack.memory.placement import section_working_bytes
-from framepack.models.autoencoder import use_direct_convolutions
+from framepack.models.attention import use_backend
+from framepack.models.autoencoder import StreamingDecoder, use_direct_convolutions
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
+from framepack.pipeline.attention import choose_attention, find_facts
+from framepack.pipeline.attention_probe import AttentionShape, ProbeMemory, probe_attention
 
-__all__ = ["PublishedEstimate", "Trial", "estimate_published", "least_s", "measured_size"]
+__all__ = [
+    "PublishedEstimate",
+    "Trial",
+    "choose_backend",
+    "estimate_published",
+    "least_s",
+    "measured_size",
+]
 
 HEADS, HEAD_DIM, WIDTH = 24, 128, 3072
 NUM_DOUBLE, NUM_SINGLE = 20, 40
@@ -49,6 +62,9 @@ class PublishedEstimate:
     Attributes:
         num_tokens: of such a section.
         measured_tokens: that the layers were run with; fewer where the device is slow or small.
+        attention: the back end that was taken, as ``--attention auto`` takes it.
+        attention_ms: milliseconds of one attention by back end, of those that were tried; empty
+            where there is nothing to choose from.
         step_s: of a denoising step.
         decode_s: of a section's decoding.
         section_s: of a section.
@@ -57,6 +73,8 @@ class PublishedEstimate:
 
     num_tokens: int
     measured_tokens: int
+    attention: AttentionName
+    attention_ms: Mapping[AttentionName, float]
     step_s: float
     decode_s: float
     section_s: float
@@ -64,13 +82,22 @@ class PublishedEstimate:
 
     @classmethod
     def of(
-        cls, step_s: float, decode_s: float, *, num_tokens: int, measured_tokens: int
+        cls,
+        step_s: float,
+        decode_s: float,
+        *,
+        num_tokens: int,
+        measured_tokens: int,
+        attention: AttentionName = "sdpa",
+        attention_ms: Mapping[AttentionName, float] | None = None,
     ) -> "PublishedEstimate":
         """All figures from those of a step and of decoding."""
         section_s = STEPS * step_s + decode_s
         return cls(
             num_tokens=num_tokens,
             measured_tokens=measured_tokens,
+            attention=attention,
+            attention_ms=attention_ms or {},
             step_s=step_s,
             decode_s=decode_s,
             section_s=section_s,
@@ -152,7 +179,8 @@ def estimate_published(
         on_progress: told what is done next.
     """
     on_progress("layers of the 13B")
-    trial = _try_blocks(device, dtype, size)
+    name, times = choose_backend(device, dtype, _num_tokens(size, is_full=size == FULL))
+    trial = _try_blocks(device, dtype, size, name)
     num_tokens = _num_tokens(FULL, is_full=True)
     if trial.num_tokens == num_tokens:
         attention_s = trial.attention
@@ -165,7 +193,32 @@ def estimate_published(
         _decode_s(device, vae_dtype, size),
         num_tokens=num_tokens,
         measured_tokens=trial.num_tokens,
+        attention=name,
+        attention_ms=times,
     )
+
+
+def choose_backend(
+    device: torch.device, dtype: torch.dtype, num_tokens: int
+) -> tuple[AttentionName, dict[AttentionName, float]]:
+    """The back end that ``--attention auto`` takes, tried now, and the milliseconds of each tried.
+
+    Args:
+        device: where.
+        dtype: number format.
+        num_tokens: of a section.
+    """
+    facts = find_facts(device, dtype, HEAD_DIM)
+    shape = AttentionShape(num_tokens, HEADS, HEAD_DIM)
+    times: dict[AttentionName, float] = {}
+
+    def probe(names: Sequence[AttentionName]) -> Mapping[AttentionName, float]:
+        with tempfile.TemporaryDirectory() as folder:  # what was remembered is not measured
+            memory = ProbeMemory(Path(folder) / "attention.json")
+            times.update(probe_attention(names, device, dtype, shape, memory=memory))
+        return times
+
+    return choose_attention("auto", facts, probe).name, times
 
 
 def least_s(device: torch.device, run: Callable[[], Any], rounds: int) -> float:
@@ -191,8 +244,11 @@ def _num_tokens(size: tuple[int, int], *, is_full: bool) -> int:
     return packed + TEXT_TOKENS + (PICTURE_TOKENS if is_full else 0)
 
 
-def _try_blocks(device: torch.device, dtype: torch.dtype, size: tuple[int, int]) -> Trial:
+def _try_blocks(
+    device: torch.device, dtype: torch.dtype, size: tuple[int, int], attention: AttentionName
+) -> Trial:
     network = _random_transformer(device, dtype)
+    use_backend(network, attention)
     num_tokens = _num_tokens(size, is_full=size == FULL)
     arguments = _arguments(device, dtype, size)
     singles, doubles = network.single_transformer_blocks, network.transformer_blocks
@@ -285,5 +341,5 @@ def _decode_s(device: torch.device, dtype: torch.dtype, size: tuple[int, int]) -
     rows, columns = (32, 32) if size == FULL else (8, 8)
     latents = torch.randn(1, 16, _TILE_LATENTS, rows, columns).to(device, dtype)
     rounds = 2 if device.type != "cpu" else 1
-    spent = least_s(device, lambda: vae.decoder(vae.post_quant_conv(latents)), rounds)
+    spent = least_s(device, lambda: StreamingDecoder(vae).decode(latents), rounds)
     return spent * FULL[0] * FULL[1] / (rows * columns) * _TILES_PER_SECTION

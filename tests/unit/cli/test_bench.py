@@ -18,7 +18,14 @@ from framepack.pipeline.bench_published import PublishedEstimate
 from framepack.pipeline.hardware import Card
 
 VIDEO = VideoFigures(128, 128, 2, 10, 73, 3, 0.0176, 0.0187, 1.25, 0.2, 5.5, 5.5 / 73)
-ESTIMATE = PublishedEstimate.of(0.8, 1.8, num_tokens=18795, measured_tokens=18795)
+ESTIMATE = PublishedEstimate.of(
+    0.8,
+    1.8,
+    num_tokens=18795,
+    measured_tokens=18795,
+    attention="cudnn",
+    attention_ms={"sdpa": 11.5, "cudnn": 7.25},
+)
 MACHINE = Machine(
     framepack="0.1.0",
     python="3.12.1, 64 bit",
@@ -69,6 +76,7 @@ def test_the_text_has_the_figures_and_calls_the_estimate_one() -> None:
     assert "**estimate**" in text
     assert "1.26 GB and 0.50 GB on the device" in text
     assert "150 GB, bfloat16" in text
+    assert "Its attention: cudnn, of cudnn 7.25 ms, sdpa 11.5 ms." in text
     assert "Other programs" not in text
 
 

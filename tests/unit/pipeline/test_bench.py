@@ -8,6 +8,8 @@ import torch
 from framepack.domain.settings import Settings
 from framepack.models.spec import PRESETS
 from framepack.pipeline import bench, bench_published
+from framepack.pipeline.attention import AttentionChoice
+from framepack.pipeline.attention_probe import ProbeMemory
 from framepack.pipeline.bench import make_video, run_bench
 from framepack.pipeline.bench_published import FULL, PublishedEstimate, Trial, measured_size
 from framepack.pipeline.components import load_components
@@ -86,8 +88,28 @@ def test_the_13b_is_reckoned_from_small_layers(monkeypatch: pytest.MonkeyPatch) 
     )
     assert (estimate.num_tokens, estimate.measured_tokens) == (18795, 284)
     assert estimate.step_s > 0
+    assert estimate.attention in ("sdpa", "onednn")  # all that a CPU has
     assert estimate.section_s == pytest.approx(25 * estimate.step_s + 2.0)
     assert seen == ["layers of the 13B", "its decoder"]
+
+
+def test_back_ends_are_tried_now_and_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def probe(names: list[str], *_: object, memory: ProbeMemory) -> dict[str, float]:
+        asked.append(len(memory.all()))
+        return {name: 5.0 - number for number, name in enumerate(names)}
+
+    monkeypatch.setattr(bench_published, "find_facts", lambda *_: None)
+    monkeypatch.setattr(
+        bench_published,
+        "choose_attention",
+        lambda _, __, ask: AttentionChoice(max(ask(["sdpa", "cudnn"]), key=len), "tried"),
+    )
+    monkeypatch.setattr(bench_published, "probe_attention", probe)
+    chosen, times = bench_published.choose_backend(CPU, torch.float32, 100)
+    assert (chosen, times) == ("cudnn", {"sdpa": 5.0, "cudnn": 4.0})
+    assert asked == [0]
 
 
 def test_a_video_has_the_figures_of_its_quickest_round() -> None:
