@@ -1,30 +1,18 @@
 """``framepack extend``: a run's video, longer."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from framepack.cli.options import (
-    AttentionBackend,
-    CompileMode,
-    Device,
-    DtypeName,
-    JsonFlag,
-    KeepPartial,
-    ModelsDir,
-    OffloadMode,
-    Output,
-    Quantize,
-    Quiet,
-    RunDir,
-    VramBudget,
-    VramReserve,
-)
+from framepack.cli.machine_options import machine_options
+from framepack.cli.options import JsonFlag, KeepPartial, Output, Quiet, RunDir
 
 __all__ = ["command"]
 
 
+@machine_options
 def command(
     directory: Annotated[
         str,
@@ -50,15 +38,7 @@ def command(
     output: Output = None,
     run_dir: RunDir = None,
     keep_partial: KeepPartial = False,
-    device: Device = None,
-    dtype: DtypeName = None,
-    attention: AttentionBackend = None,
-    compile: CompileMode = None,
-    models_dir: ModelsDir = None,
-    offload: OffloadMode = None,
-    vram_budget: VramBudget = None,
-    vram_reserve: VramReserve = None,
-    quantize: Quantize = None,
+    machine: Mapping[str, Any],
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> int:
@@ -72,17 +52,7 @@ def command(
     from framepack.domain.settings import Settings
     from framepack.sequels import stream_extend
 
-    settings = Settings.load(
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        compile=compile,
-        models_dir=models_dir,
-        offload=offload,
-        vram_budget=vram_budget,
-        vram_reserve=vram_reserve,
-        quantize=quantize or None,
-    )
+    settings = Settings.load(**machine)
     target = Path(output) if output is not None else new_output(settings)
     take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     return run(

@@ -1,31 +1,24 @@
 """``framepack generate``: the main job."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from framepack.cli.machine_options import machine_options
 from framepack.cli.options import (
-    AttentionBackend,
     AudioFile,
-    CompileMode,
-    Device,
-    DtypeName,
     FramesDir,
     FramesFormat,
     FromVideo,
     JsonFlag,
     KeepPartial,
     KeepRun,
-    ModelsDir,
     NoMetadata,
     NoThumbnail,
-    OffloadMode,
     Output,
-    Quantize,
     Quiet,
     RawFile,
     RunDir,
-    VramBudget,
-    VramReserve,
     request_options,
 )
 
@@ -33,6 +26,7 @@ __all__ = ["command"]
 
 
 @request_options
+@machine_options
 def command(
     *,
     source: FromVideo = None,
@@ -46,15 +40,7 @@ def command(
     run_dir: RunDir = None,
     keep_run: KeepRun = False,
     keep_partial: KeepPartial = False,
-    device: Device = None,
-    dtype: DtypeName = None,
-    attention: AttentionBackend = None,
-    compile: CompileMode = None,
-    models_dir: ModelsDir = None,
-    offload: OffloadMode = None,
-    vram_budget: VramBudget = None,
-    vram_reserve: VramReserve = None,
-    quantize: Quantize = None,
+    machine: Mapping[str, Any],
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     **fields: Any,
@@ -69,17 +55,7 @@ def command(
     from framepack.cli.run import run
     from framepack.domain.settings import Settings
 
-    settings = Settings.load(
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        compile=compile,
-        models_dir=models_dir,
-        offload=offload,
-        vram_budget=vram_budget,
-        vram_reserve=vram_reserve,
-        quantize=quantize or None,
-    )
+    settings = Settings.load(**machine)
     with asked_request(fields, source, output) as request:
         target = Path(output or new_output(settings, one_frame=request.one_frame))
         directory = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)

@@ -37,19 +37,9 @@ def command(
 
 def inspection_document(found: "Inspection") -> dict[str, Any]:
     """Everything known about the video, with the pictures' names for their contents."""
-    info = found.info
     document = dict(found.document)
     document["pictures"] = sorted(_mapping(document, "pictures"))
-    video = {
-        "path": str(found.path),
-        "width": info.width,
-        "height": info.height,
-        "fps": float(info.fps),
-        "num_frames": info.num_frames,
-        "duration_s": info.duration_s,
-        "codec": info.codec,
-        "pixel_format": info.pixel_format,
-    }
+    video = {"path": str(found.path), **found.info.to_dict()}
     return {"video": video, "is_framepack": bool(found.document), **document}
 
 

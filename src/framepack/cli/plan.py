@@ -1,34 +1,27 @@
 """``framepack plan``: what would be computed, without torch and without weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from framepack.cli.console import one_line, say, write, write_json
+from framepack.cli.machine_options import machine_options
 from framepack.cli.options import (
-    AttentionBackend,
     AudioFile,
-    CompileMode,
-    Device,
-    DtypeName,
     FramesDir,
     FramesFormat,
     FromVideo,
     JsonFlag,
     KeepPartial,
     KeepRun,
-    ModelsDir,
     NoMetadata,
     NoThumbnail,
-    OffloadMode,
     Output,
-    Quantize,
     Quiet,
     RawFile,
     RunDir,
-    VramBudget,
-    VramReserve,
     request_options,
 )
 
@@ -39,6 +32,7 @@ __all__ = ["command", "plan_facts", "plan_table"]
 
 
 @request_options
+@machine_options
 def command(
     *,
     source: FromVideo = None,
@@ -52,15 +46,7 @@ def command(
     run_dir: RunDir = None,
     keep_run: KeepRun = False,
     keep_partial: KeepPartial = False,
-    device: Device = None,
-    dtype: DtypeName = None,
-    attention: AttentionBackend = None,
-    compile: CompileMode = None,
-    models_dir: ModelsDir = None,
-    offload: OffloadMode = None,
-    vram_budget: VramBudget = None,
-    vram_reserve: VramReserve = None,
-    quantize: Quantize = None,
+    machine: Mapping[str, Any],
     as_json: JsonFlag = False,
     quiet: Quiet = False,
     verbose: Annotated[
@@ -81,17 +67,7 @@ def command(
     from framepack.domain.settings import Settings
     from framepack.media.outputs import Outputs
 
-    settings = Settings.load(
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        compile=compile,
-        models_dir=models_dir,
-        offload=offload,
-        vram_budget=vram_budget,
-        vram_reserve=vram_reserve,
-        quantize=quantize or None,
-    )
+    settings = Settings.load(**machine)
     outputs = Outputs.of(
         output or _ANY_VIDEO,
         frames_dir=frames_dir,

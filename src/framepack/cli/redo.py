@@ -1,32 +1,19 @@
 """``framepack redo``: one section of a run again, and what depends on it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from framepack.cli.options import (
-    AttentionBackend,
-    CompileMode,
-    Device,
-    DtypeName,
-    JsonFlag,
-    KeepPartial,
-    ModelsDir,
-    OffloadMode,
-    Output,
-    Quantize,
-    Quiet,
-    RunDir,
-    VramBudget,
-    VramReserve,
-    whole_number,
-)
+from framepack.cli.machine_options import machine_options
+from framepack.cli.options import JsonFlag, KeepPartial, Output, Quiet, RunDir, whole_number
 from framepack.domain.choices import MAX_SEED
 
 __all__ = ["command"]
 
 
+@machine_options
 def command(
     directory: Annotated[
         str,
@@ -69,15 +56,7 @@ def command(
     output: Output = None,
     run_dir: RunDir = None,
     keep_partial: KeepPartial = False,
-    device: Device = None,
-    dtype: DtypeName = None,
-    attention: AttentionBackend = None,
-    compile: CompileMode = None,
-    models_dir: ModelsDir = None,
-    offload: OffloadMode = None,
-    vram_budget: VramBudget = None,
-    vram_reserve: VramReserve = None,
-    quantize: Quantize = None,
+    machine: Mapping[str, Any],
     as_json: JsonFlag = False,
     quiet: Quiet = False,
 ) -> int:
@@ -99,17 +78,7 @@ def command(
     if seed is not None:
         needed = f"a whole number from 0 to {MAX_SEED}"
         seed_number = whole_number("--seed", seed, needed, lowest=0, highest=MAX_SEED)
-    settings = Settings.load(
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        compile=compile,
-        models_dir=models_dir,
-        offload=offload,
-        vram_budget=vram_budget,
-        vram_reserve=vram_reserve,
-        quantize=quantize or None,
-    )
+    settings = Settings.load(**machine)
     target = Path(output) if output is not None else new_output(settings)
     take_dir = Path(run_dir) if run_dir is not None else new_run_dir(settings, target)
     return run(

@@ -1,29 +1,19 @@
 """``framepack resume``: finish a stopped or killed run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from framepack.cli.options import (
-    AttentionBackend,
-    CompileMode,
-    Device,
-    DtypeName,
-    JsonFlag,
-    KeepPartial,
-    ModelsDir,
-    OffloadMode,
-    Quantize,
-    Quiet,
-    VramBudget,
-    VramReserve,
-)
+from framepack.cli.machine_options import machine_options
+from framepack.cli.options import JsonFlag, KeepPartial, Quiet
 from framepack.domain.errors import InvalidRequest
 
 __all__ = ["command"]
 
 
+@machine_options
 def command(
     directory: Annotated[
         str,
@@ -31,15 +21,8 @@ def command(
             metavar="RUN_DIR", show_default=False, help="The directory of the stopped run."
         ),
     ],
-    device: Device = None,
-    dtype: DtypeName = None,
-    attention: AttentionBackend = None,
-    compile: CompileMode = None,
-    models_dir: ModelsDir = None,
-    offload: OffloadMode = None,
-    vram_budget: VramBudget = None,
-    vram_reserve: VramReserve = None,
-    quantize: Quantize = None,
+    *,
+    machine: Mapping[str, Any],
     keep_partial: KeepPartial = False,
     as_json: JsonFlag = False,
     quiet: Quiet = False,
@@ -50,17 +33,7 @@ def command(
     """
     from framepack.domain.settings import Settings
 
-    settings = Settings.load(
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        compile=compile,
-        models_dir=models_dir,
-        offload=offload,
-        vram_budget=vram_budget,
-        vram_reserve=vram_reserve,
-        quantize=quantize or None,
-    )
+    settings = Settings.load(**machine)
     run_dir = Path(directory)
     if not (run_dir / "run.json").is_file():  # found before torch is imported, which takes seconds
         raise InvalidRequest(

@@ -1,5 +1,6 @@
 """``framepack serve``: the engine as a service."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -7,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from framepack.cli.console import say, write
-from framepack.cli.options import (
-    AttentionBackend,
-    CompileMode,
-    Device,
-    DtypeName,
-    ModelsDir,
-    OffloadMode,
-    Quantize,
-    Quiet,
-    VramBudget,
-    VramReserve,
-)
+from framepack.cli.machine_options import machine_options
+from framepack.cli.options import Quiet
 from framepack.cli.reach import answers, far_addresses, open_browser
 from framepack.domain.errors import InvalidRequest
 
@@ -57,6 +48,7 @@ class _Face:
     quiet: bool
 
 
+@machine_options
 def command(
     *,
     host: Annotated[
@@ -129,15 +121,7 @@ def command(
             help="Who makes the videos: local, a process of this machine.",
         ),
     ] = "local",
-    device: Device = None,
-    dtype: DtypeName = None,
-    attention: AttentionBackend = None,
-    compile: CompileMode = None,
-    models_dir: ModelsDir = None,
-    offload: OffloadMode = None,
-    vram_budget: VramBudget = None,
-    vram_reserve: VramReserve = None,
-    quantize: Quantize = None,
+    machine: Mapping[str, Any],
     quiet: Quiet = False,
 ) -> int:
     """Serve the studio in the browser, and the HTTP API behind it.
@@ -155,17 +139,7 @@ def command(
         )
     if in_browser and no_ui:
         raise InvalidRequest("--inbrowser opens the studio, which --no-ui leaves out; drop one")
-    settings = Settings.load(
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        compile=compile,
-        models_dir=models_dir,
-        offload=offload,
-        vram_budget=vram_budget,
-        vram_reserve=vram_reserve,
-        quantize=quantize or None,
-    )
+    settings = Settings.load(**machine)
     config = service_config(
         settings,
         host=_EVERYWHERE if share else host,

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: the first asks to stop after the step at work, the second stops at once."""
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 __all__ = ["CANCELLED", "StopRequest"]
@@ -34,12 +34,7 @@ class StopRequest:
                 self._former[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former.clear()

@@ -12,7 +12,27 @@ from framepack.domain.choices import Interpolation
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.fields import described, explain_fields
 
-__all__ = ["ClipEdit", "ClipLength", "CropBox", "FrameSize", "clip_length"]
+__all__ = ["ClipEdit", "ClipLength", "CropBox", "FrameSize", "clip_length", "frame_rate"]
+
+
+def frame_rate(text: str, *, unset: str) -> Any:
+    """The field for the frame rate of what is made of finished videos.
+
+    Args:
+        text: one sentence on what has that rate.
+        unset: which rate it is when none is given.
+    """
+    return described(
+        None,
+        text,
+        title="Frame rate",
+        option="--fps",
+        unit="frames/s",
+        rule="a number of frames per second from 1 to 120",
+        unset=unset,
+        ge=1,
+        le=120,
+    )
 
 
 class FrameSize(NamedTuple):
@@ -47,17 +67,7 @@ class ClipEdit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    fps: float | None = described(
-        None,
-        "Frame rate of the result.",
-        title="Frame rate",
-        option="--fps",
-        unit="frames/s",
-        rule="a number of frames per second from 1 to 120",
-        unset="that of the first video",
-        ge=1,
-        le=120,
-    )
+    fps: float | None = frame_rate("Frame rate of the result.", unset="that of the first video")
     crossfade_s: float = described(
         0.0,
         "How long each video fades into the next; the whole gets shorter by as much.",

@@ -5,9 +5,10 @@ Shape letters (docs/notation.md): T frames, H W size in pixels.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -67,6 +68,10 @@ class VideoInfo:
     duration_s: float
     codec: str
     pixel_format: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return {**asdict(self), "fps": float(self.fps)}
 
 
 def probe(path: StrPath) -> VideoInfo:

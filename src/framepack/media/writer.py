@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, cast
 
 import av
@@ -196,12 +195,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:

@@ -12,7 +12,6 @@ import os
 import socket
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -72,12 +71,7 @@ class RunLock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _close(self) -> None:

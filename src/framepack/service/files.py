@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from platformdirs import user_data_path
 
@@ -12,29 +13,51 @@ __all__ = ["DataFolder", "JobFolder", "TaskFolder"]
 
 
 @dataclass(frozen=True)
-class JobFolder:
-    """A job's own files.
+class _OwnFolder:
+    """Files of one thing that was asked for.
 
     Attributes:
         path: the folder.
     """
 
     path: Path
+    _owner: ClassVar[str]
 
     @property
     def inputs(self) -> Path:
-        """Pictures, videos and sound that the request names."""
+        """What it works on."""
         return self.path / "inputs"
+
+    @property
+    def output(self) -> Path:
+        """What it leaves."""
+        return self.path / "output"
+
+    def file(self, name: str) -> Path:
+        """An output by its name.
+
+        Raises:
+            InvalidRequest: the name leads elsewhere, or there is no such file.
+        """
+        path = self.output / name
+        if not path.is_file() or not path.resolve().is_relative_to(self.output.resolve()):
+            raise InvalidRequest(f"there is no file {name!r} among what the {self._owner} left")
+        return path
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class JobFolder(_OwnFolder):
+    """A job's own files: its pictures, videos and sound, its run, and what is made of them."""
+
+    _owner = "job"
 
     @property
     def run(self) -> Path:
         """The run directory; kept, since remixes and extensions go on from it."""
         return self.path / "run"
-
-    @property
-    def output(self) -> Path:
-        """The finished video and what is left besides."""
-        return self.path / "output"
 
     @property
     def live(self) -> Path:
@@ -71,60 +94,15 @@ class JobFolder:
         for folder in (self.output, self.run, self.live, self.inputs):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def remove(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
-    def file(self, name: str) -> Path:
-        """An output by its name.
+class TaskFolder(_OwnFolder):
+    """A task's own files; see ``framepack.service.tools``."""
 
-        Raises:
-            InvalidRequest: the name leads elsewhere, or there is no such file.
-        """
-        path = self.output / name
-        if not path.is_file() or not path.resolve().is_relative_to(self.output.resolve()):
-            raise InvalidRequest(f"there is no file {name!r} among what the job left")
-        return path
-
-
-@dataclass(frozen=True)
-class TaskFolder:
-    """A task's own files; see ``framepack.service.tools``.
-
-    Attributes:
-        path: the folder.
-    """
-
-    path: Path
-
-    @property
-    def inputs(self) -> Path:
-        """What it works on."""
-        return self.path / "inputs"
-
-    @property
-    def output(self) -> Path:
-        """What it leaves."""
-        return self.path / "output"
-
-    def file(self, name: str) -> Path:
-        """An output by its name.
-
-        Raises:
-            InvalidRequest: the name leads elsewhere, or there is no such file.
-        """
-        path = self.output / name
-        if not path.is_file() or not path.resolve().is_relative_to(self.output.resolve()):
-            raise InvalidRequest(f"there is no file {name!r} among what the task left")
-        return path
+    _owner = "task"
 
     def remove_inputs(self) -> None:
         """Remove what it worked on."""
         shutil.rmtree(self.inputs, ignore_errors=True)
-
-    def remove(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

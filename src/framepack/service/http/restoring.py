@@ -251,14 +251,5 @@ def _inspected_values(found: restore.Found, name: str) -> dict[str, Any]:
         **_values(found.settings),
         "version": found.version,
         "models": dict(found.hashes),
-        "file": {
-            "filename": name,
-            "width": info.width,
-            "height": info.height,
-            "fps": float(info.fps),
-            "num_frames": info.num_frames,
-            "duration_s": info.duration_s,
-            "codec": info.codec,
-            "pixel_format": info.pixel_format,
-        },
+        "file": {"filename": name, **info.to_dict()},
     }

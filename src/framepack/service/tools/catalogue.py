@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from framepack.domain.clips import ClipEdit
+from framepack.domain.clips import ClipEdit, frame_rate
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.fields import described, explain_fields
 from framepack.domain.forms import form_field
@@ -63,32 +63,17 @@ class ToolOptions(_Options):
 class EncodeOptions(_Options):
     """Fields of encoding alone."""
 
-    fps: float | None = described(
-        None,
-        "Frame rate of the video.",
-        title="Frame rate",
-        option="--fps",
-        unit="frames/s",
-        rule="a number of frames per second from 1 to 120",
-        unset="what the raw frames say, else 30",
-        ge=1,
-        le=120,
+    fps: float | None = frame_rate(
+        "Frame rate of the video.", unset="what the raw frames say, else 30"
     )
 
 
 class InterpolateOptions(_Options):
     """Fields of interpolation alone."""
 
-    fps: float | None = described(
-        None,
+    fps: float | None = frame_rate(
         "Frame rate of the result.",
-        title="Frame rate",
-        option="--fps",
-        unit="frames/s",
-        rule="a number of frames per second from 1 to 120",
         unset="twice that of the video, or its own where it slows down",
-        ge=1,
-        le=120,
     )
 
 

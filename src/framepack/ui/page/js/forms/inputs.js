@@ -25,13 +25,8 @@ export function text(field, given) {
     placeholder: shown(field, field.default) || unsetText(field),
     oninput: () => given.onInput(input.value),
   });
-  return {
-    element: input,
-    target: input,
-    setValue: (value) => keepCaret(input, isEmpty(value) ? "" : String(value)),
-    setHint: (value) => { input.placeholder = shown(field, value) || unsetText(field); },
-    setDisabled: (isOff) => { input.disabled = isOff; },
-  };
+  const setHint = (value) => { input.placeholder = shown(field, value) || unsetText(field); };
+  return { ...typed(input), setHint };
 }
 
 /** Several lines of text. @param {Field} field @param {Given} given @returns {Part} */
@@ -42,6 +37,11 @@ export function longtext(field, given) {
     placeholder: shown(field, field.default) || unsetText(field),
     oninput: () => given.onInput(input.value),
   });
+  return typed(input);
+}
+
+/** What somebody types, as a part of a form. @param {any} input @returns {Part} */
+function typed(input) {
   return {
     element: input,
     target: input,
