@@ -1,5 +1,6 @@
 """Small runs of the embedded model, fast enough for every test that needs a whole video."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import framepack
+from framepack.domain.events import Event, SectionDone
 from framepack.domain.geometry import ModelDefaults, ModelGeometry
 from framepack.domain.plan import Plan, make_plan
 from framepack.domain.request import GenerationRequest
@@ -68,6 +70,13 @@ def make_video(folder: Path, components: Components, **fields: Any) -> framepack
 def frames_of(path: Path | str) -> NDArray[np.uint8]:
     """All frames of a video, [T, H, W, 3] uint8."""
     return np.stack(list(read_frames(path)))
+
+
+def stop_after_section(events: Iterator[Event]) -> None:
+    """Let a run make its first section, and end it."""
+    while not isinstance(next(events), SectionDone):
+        pass
+    events.close()  # type: ignore[attr-defined]
 
 
 def plan_without_model(*, picture: bool = False, end: bool = False, **fields: Any) -> Plan:

@@ -10,10 +10,11 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 from PIL import Image
+from tests.helpers.executor import ThreadExecutor
 
 from framepack.domain.settings import Settings
 from framepack.service.app import create_app
-from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
+from framepack.service.executor import Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.options import ServiceConfig
 from framepack.service.records import JobError
 from framepack.service.service import Service
@@ -25,7 +26,7 @@ VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(256)) * 20
 """Stands for a video where nobody looks into it."""
 
 
-class FakeExecutor:
+class FakeExecutor(ThreadExecutor):
     """Works on one task at a time, on a thread of its own.
 
     Args:
@@ -45,44 +46,21 @@ class FakeExecutor:
         is_held: bool = False,
         video: bytes = VIDEO,
     ) -> None:
+        super().__init__()
         self.go = threading.Event()
         if not is_held:
             self.go.set()
         self.tasks: list[Task] = []
         self.loaded: str | None = None
         self._num_steps, self._step_s, self._fails, self._video = num_steps, step_s, fails, video
-        self._said: list[Message] = []
-        self._news = threading.Condition()
-        self._stopped: set[str] = set()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def capacity(self) -> int:
-        return 0 if self._thread is not None and self._thread.is_alive() else 1
 
     def submit(self, task: Task) -> None:
         self.tasks.append(task)
-        self._thread = threading.Thread(target=self._work, args=(task,), daemon=True)
-        self._thread.start()
-
-    def stop(self, lease: str) -> None:
-        self._stopped.add(lease)
-
-    def use(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def messages(self, timeout_s: float) -> list[Message]:
-        with self._news:
-            if not self._said:
-                self._news.wait(timeout_s)
-            said, self._said = self._said, []
-        return said
+        super().submit(task)
 
     def facts(self) -> Mapping[str, Any]:
-        busy = self.capacity == 0
         memory = {"device_memory_gb": 1.5, "host_memory_gb": 0.5}
-        known = {"alive": True, "busy": busy, "device": "fake", "pid": 1}
-        return {**known, "model": self.loaded, **memory}
+        return {**super().facts(), "device": "fake", "pid": 1, "model": self.loaded, **memory}
 
     def load(self, model: str) -> None:
         self.loaded = model
@@ -91,24 +69,18 @@ class FakeExecutor:
         self.loaded = None
 
     def close(self, timeout_s: float) -> None:
-        self._stopped.update(task.lease for task in self.tasks)
+        self._stopped.add("all")
         self.go.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _say(self, message: Message) -> None:
-        with self._news:
-            self._said.append(message)
-            self._news.notify_all()
+        super().close(timeout_s)
 
     def _work(self, task: Task) -> None:
         lease = task.lease
         self._say(TaskStarted(lease))
         while not self.go.wait(0.01):
-            if lease in self._stopped:
+            if self._is_stopped(lease):
                 break
         for step in range(1, self._num_steps + 1):
-            if lease in self._stopped:
+            if self._is_stopped(lease):
                 self._say(TaskEnded(lease, "stopped", {}))
                 return
             time.sleep(self._step_s)

@@ -4,7 +4,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,15 +15,15 @@ import httpx2
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
+from tests.helpers.executor import ThreadExecutor
 from tests.helpers.runs import SECTION_FRAMES, SMALL, seconds, write_picture
 
 import framepack
 from framepack.domain.events import Finished, SectionDone
-from framepack.domain.settings import Settings
 from framepack.media.video import read_timed_frames
 from framepack.pipeline.components import Components
 from framepack.service.app import create_app
-from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
+from framepack.service.executor import Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.inputs import Input
 from framepack.service.options import JobOptions, ServiceConfig
 from framepack.service.records import Job
@@ -34,53 +34,23 @@ NUM_FRAMES = NUM_SECTIONS * SECTION_FRAMES + 1
 Frames = NDArray[np.uint8]
 
 
-class Renderer:
+class Renderer(ThreadExecutor):
     """Makes videos in this process; after each section it waits until it may go on."""
 
     def __init__(self, components: Components) -> None:
+        super().__init__()
         self._components = components
-        self._said: list[Message] = []
-        self._news = threading.Condition()
-        self._stopped: set[str] = set()
-        self._thread: threading.Thread | None = None
         self.section = threading.Semaphore(0)
         """Released once for each section that may be rendered."""
 
-    @property
-    def capacity(self) -> int:
-        return 0 if self._thread is not None and self._thread.is_alive() else 1
-
-    def submit(self, task: Task) -> None:
-        self._thread = threading.Thread(target=self._work, args=(task,), daemon=True)
-        self._thread.start()
-
     def stop(self, lease: str) -> None:
-        self._stopped.add(lease)
+        super().stop(lease)
         self.section.release()
-
-    def use(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def messages(self, timeout_s: float) -> list[Message]:
-        with self._news:
-            if not self._said:
-                self._news.wait(timeout_s)
-            said, self._said = self._said, []
-        return said
-
-    def facts(self) -> Mapping[str, Any]:
-        return {"alive": True, "busy": self.capacity == 0}
 
     def close(self, timeout_s: float) -> None:
         self._stopped.add("all")
         self.section.release(100)
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _say(self, message: Message) -> None:
-        with self._news:
-            self._said.append(message)
-            self._news.notify_all()
+        super().close(timeout_s)
 
     def _work(self, task: Task) -> None:
         self._say(TaskStarted(task.lease))
@@ -97,7 +67,7 @@ class Renderer:
             self._say(TaskEvent(task.lease, event.to_dict()))
             if isinstance(event, SectionDone):
                 self.section.acquire()
-            if self._stopped & {task.lease, "all"}:
+            if self._is_stopped(task.lease):
                 self._say(TaskEnded(task.lease, "stopped", {}))
                 return
             if isinstance(event, Finished):

@@ -1,6 +1,5 @@
 """A service with the worker's own work, done by a thread of the test instead of a process."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
+from tests.helpers.executor import ThreadExecutor
 from tests.helpers.runs import SMALL
 from tests.helpers.service import running, until
 
 import framepack
-from framepack.domain.settings import Settings
-from framepack.service.executor import Message, Task, TaskEnded, TaskEvent, TaskStarted
+from framepack.service.executor import Task, TaskEnded, TaskEvent, TaskStarted
 from framepack.service.options import ServiceConfig
 from framepack.service.records import Job
 from framepack.service.service import Service
@@ -24,7 +23,7 @@ __all__ = ["SETTINGS", "Bench", "Workshop", "working"]
 SETTINGS = framepack.Settings(device="cpu", dtype="float32")
 
 
-class Workshop:
+class Workshop(ThreadExecutor):
     """Does tasks as the worker does them.
 
     Attributes:
@@ -33,58 +32,15 @@ class Workshop:
     """
 
     def __init__(self, runner: TaskRunner) -> None:
+        super().__init__()
         self.events: dict[str, list[Mapping[str, Any]]] = {}
         self.wait_after: Callable[[Mapping[str, Any]], object] = lambda _: None
         self._runner = runner
-        self._said: list[Message] = []
-        self._news = threading.Condition()
-        self._stopped: set[str] = set()
-        self._thread: threading.Thread | None = None
 
     @property
     def is_told_to_stop(self) -> bool:
         """Whether any task was to stop so far."""
         return bool(self._stopped)
-
-    @property
-    def capacity(self) -> int:
-        return 0 if self._thread is not None and self._thread.is_alive() else 1
-
-    def submit(self, task: Task) -> None:
-        self._thread = threading.Thread(target=self._work, args=(task,), daemon=True)
-        self._thread.start()
-
-    def stop(self, lease: str) -> None:
-        self._stopped.add(lease)
-
-    def messages(self, timeout_s: float) -> list[Message]:
-        with self._news:
-            if not self._said:
-                self._news.wait(timeout_s)
-            said, self._said = self._said, []
-        return said
-
-    def facts(self) -> Mapping[str, Any]:
-        return {"alive": True, "busy": self.capacity == 0}
-
-    def load(self, model: str) -> None:
-        """Networks are read when they are needed."""
-
-    def unload(self) -> None:
-        """They stay."""
-
-    def use(self, settings: Settings) -> None:
-        """Settings do not change here."""
-
-    def close(self, timeout_s: float) -> None:
-        self._stopped.add("all")
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _say(self, message: Message) -> None:
-        with self._news:
-            self._said.append(message)
-            self._news.notify_all()
 
     def _work(self, task: Task) -> None:
         self._say(TaskStarted(task.lease))
@@ -98,7 +54,7 @@ class Workshop:
         end = self._runner.run(
             {**asdict(task), "folder": str(task.folder)},
             on_event=on_event,
-            is_stopped=lambda: bool(self._stopped & {task.lease, "all"}),
+            is_stopped=lambda: self._is_stopped(task.lease),
         )
         self._say(TaskEnded(task.lease, end.outcome, end.output, end.error))
 

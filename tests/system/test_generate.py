@@ -95,19 +95,25 @@ def test_the_first_frame_stays_the_picture_whatever_the_strength(
 # --- what is told ---
 
 
+def _told(
+    folder: Path, components: Components, picture: Path, *, keep_run: bool = False
+) -> list[Event]:
+    """Everything that a run of two sections says."""
+    events = framepack.stream(
+        **SMALL,
+        image=picture,
+        duration_s=seconds(25),
+        output=folder / "out.mp4",
+        components=components,
+        keep_run=keep_run,
+    )
+    return list(events)
+
+
 def test_events_tell_the_run_in_order(
     tmp_path: Path, components: Components, picture: Path
 ) -> None:
-    events = list(
-        framepack.stream(
-            **SMALL,
-            image=picture,
-            duration_s=seconds(25),
-            output=tmp_path / "out.mp4",
-            components=components,
-            keep_run=True,
-        )
-    )
+    events = _told(tmp_path, components, picture, keep_run=True)
 
     def told(event: Event) -> str:
         if isinstance(event, StageStarted):
@@ -145,15 +151,7 @@ def test_steps_carry_a_small_picture(tmp_path: Path, components: Components) -> 
 
 
 def test_statistics_add_up(tmp_path: Path, components: Components, picture: Path) -> None:
-    events = list(
-        framepack.stream(
-            **SMALL,
-            image=picture,
-            duration_s=seconds(25),
-            output=tmp_path / "out.mp4",
-            components=components,
-        )
-    )
+    events = _told(tmp_path, components, picture)
     finished = events[-1]
     assert isinstance(finished, Finished)
     stats = finished.stats

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tests.helpers.runs import write_picture
+from tests.helpers.runs import stop_after_section, write_picture
 
 import framepack
 from framepack.cli.main import main
@@ -135,9 +135,7 @@ def test_a_stopped_run_is_finished_as_a_picture(
         num_inference_steps=6,
         **fields,
     )
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     assert framepack.save_partial(tmp_path / "run", tmp_path / "c.png") == 1
     framepack.resume(tmp_path / "run", components=components)
     for name in ("b.png", "c.png"):

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.helpers.runs import SECTION_FRAMES, SMALL, frames_of, seconds, write_picture
+from tests.helpers.runs import (
+    SECTION_FRAMES,
+    SMALL,
+    frames_of,
+    seconds,
+    stop_after_section,
+    write_picture,
+)
 
 import framepack
 from framepack.domain.events import Event, SectionDone
@@ -61,9 +68,7 @@ def test_a_watched_run_resumes_to_the_same_video(tmp_path: Path, components: Com
         components=components,
         **_fields(tmp_path, reroll=2, drift_limit=0.05),
     )
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     resumed = framepack.resume(tmp_path / "run", components=components)
     np.testing.assert_array_equal(frames_of(whole.path), frames_of(resumed.path))
 

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.helpers.runs import SECTION_FRAMES, SMALL, frames_of, seconds, write_picture
+from tests.helpers.runs import (
+    SECTION_FRAMES,
+    SMALL,
+    frames_of,
+    seconds,
+    stop_after_section,
+    write_picture,
+)
 
 import framepack
 from framepack.domain.events import Event
@@ -177,9 +184,7 @@ def test_a_resumed_run_loads_no_encoder(
 ) -> None:
     arguments = _arguments(tmp_path, picture, VARIANTS[0])
     events = framepack.stream(**arguments, components=components)
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     _redirect(tmp_path / "copy", tmp_path / "again.mp4")
     settings = framepack.Settings(device="cpu", dtype="float32")
@@ -198,9 +203,7 @@ def test_a_run_of_other_weights_is_not_continued(
     tmp_path: Path, picture: Path, components: Components
 ) -> None:
     events = framepack.stream(**_arguments(tmp_path, picture, VARIANTS[0]), components=components)
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     path = tmp_path / "run" / "run.json"
     document = json.loads(path.read_text())
     document["components"]["vae"] = "0" * 64

@@ -12,6 +12,7 @@ from tests.helpers.runs import (
     SMALL,
     frames_of,
     seconds,
+    stop_after_section,
     write_picture,
 )
 
@@ -107,9 +108,7 @@ def test_a_killed_take_goes_on(tmp_path: Path, components: Components) -> None:
     events = framepack.stream_redo(
         tmp_path / "run", output=tmp_path / "cut.mp4", take_dir=tmp_path / "cut", **options
     )
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     shutil.rmtree(tmp_path / "run")  # a take stands on its own
     again = framepack.resume(tmp_path / "cut", components=components)
     np.testing.assert_array_equal(frames_of(whole.path), frames_of(again.path))
@@ -260,9 +259,7 @@ def test_a_run_that_is_not_finished_cannot_be_kept_whole(
         components=components,
         **_fields(tmp_path, "forward-only"),
     )
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     with pytest.raises(framepack.WorkspaceError, match="finished 1 of the 4 sections"):
         framepack.extend(tmp_path / "run", output=tmp_path / "x.mp4", components=components)
     assert not (tmp_path / "x.mp4").exists()

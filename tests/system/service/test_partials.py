@@ -1,6 +1,6 @@
 """What a job has when it is stopped is kept where that is wanted, whatever happens meanwhile."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.helpers.runs import SEAM_FRAMES, SECTION_FRAMES, SMALL, frames_of, seconds
 from tests.helpers.service import until
-from tests.helpers.workshop import SETTINGS, Bench, working
+from tests.helpers.workshop import Bench, working
 
 from framepack.service import partials
 from framepack.service.tasks import TaskRunner
@@ -16,17 +16,6 @@ from framepack.service.tasks import TaskRunner
 LENGTH_S = seconds(4 * SECTION_FRAMES)
 TWO_SECTIONS = 2 * SECTION_FRAMES - 3
 """Frames of two sections without a start picture."""
-
-
-@pytest.fixture(scope="module")
-def runner() -> TaskRunner:
-    return TaskRunner(SETTINGS)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, runner: TaskRunner) -> Iterator[Bench]:
-    with working(tmp_path, runner) as found:
-        yield found
 
 
 def stopped_after_two_sections(bench: Bench, verb: str, **body: Any) -> str:

@@ -1,7 +1,6 @@
 """Sections made again and videos made longer over HTTP: only what is new is computed."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,10 @@ import numpy as np
 import pytest
 from tests.helpers.runs import SECTION_FRAMES, frames_of, seconds, write_picture
 from tests.helpers.service import data_url, until
-from tests.helpers.workshop import SETTINGS, Bench, working
-
-from framepack.service.tasks import TaskRunner
+from tests.helpers.workshop import Bench
 
 NUM_SECTIONS = 3
 LENGTH_S = seconds(NUM_SECTIONS * SECTION_FRAMES + 1)
-
-
-@pytest.fixture(scope="module")
-def runner() -> TaskRunner:
-    return TaskRunner(SETTINGS)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, runner: TaskRunner) -> Iterator[Bench]:
-    with working(tmp_path, runner) as found:
-        yield found
 
 
 def first(bench: Bench, tmp_path: Path, **fields: Any) -> str:

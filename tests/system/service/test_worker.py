@@ -64,11 +64,6 @@ class Trial:
         return self.folder.output / "video.mp4"
 
 
-@pytest.fixture(scope="module")
-def runner() -> TaskRunner:
-    return TaskRunner(SETTINGS)
-
-
 @pytest.fixture
 def trial(tmp_path: Path, runner: TaskRunner) -> Trial:
     return Trial(tmp_path / "job", runner)

@@ -16,11 +16,8 @@ ENCODED = {"codec": "libx264", "codec_options": "tune:film", "pixel_format": "yu
 NONE = (None, "", None)
 
 
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    """A video that carries a request."""
-    path = tmp_path / "made.mp4"
-    asked = {"prompt": "a dog", "crf": 30, **ENCODED}
+def _made_of(path: Path, asked: dict[str, Any]) -> Path:
+    """A short video that says what was asked for."""
     write_video(
         [np.zeros((32, 32, 3), np.uint8)] * 2,
         path,
@@ -31,6 +28,12 @@ def video(tmp_path: Path) -> Path:
         document={"program": "framepack", "request": asked},
     )
     return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A video that carries a request."""
+    return _made_of(tmp_path / "made.mp4", {"prompt": "a dog", "crf": 30, **ENCODED})
 
 
 def _encoding(video: Path, output: str | None, **fields: Any) -> tuple[str | None, ...]:
@@ -57,7 +60,6 @@ def test_another_codec_has_no_use_for_the_options_of_the_old_one(video: Path) ->
 
 def _idle(tmp_path: Path) -> Path:
     """A video of a request with values that do nothing beside the others."""
-    path = tmp_path / "idle.mp4"
     asked = {
         "prompt": "a dog",
         "video_strength": 0.3,
@@ -65,16 +67,7 @@ def _idle(tmp_path: Path) -> Path:
         "step_cache_threshold": 0.3,
         "rife_weights": "a.pth",
     }
-    write_video(
-        [np.zeros((32, 32, 3), np.uint8)] * 2,
-        path,
-        width=32,
-        height=32,
-        fps=30,
-        video_format=format_of(GenerationRequest.parse(prompt="x")),
-        document={"program": "framepack", "request": asked},
-    )
-    return path
+    return _made_of(tmp_path / "idle.mp4", asked)
 
 
 IDLE = {

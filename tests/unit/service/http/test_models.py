@@ -2,14 +2,13 @@
 
 import json
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.helpers.answers import ended, refused
 from tests.helpers.hub import serve
-from tests.helpers.service import FakeExecutor, new_service, running, until
+from tests.helpers.service import FakeExecutor, new_service, until
 
 from framepack.domain.settings import Settings
 from framepack.models.spec import HUNYUAN_LICENCE, TINY
@@ -34,26 +33,6 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: FakeExecu
         models_dir=tmp_path / "models", hf_home=tmp_path / "home", loras_dir=tmp_path
     )
     return new_service(tmp_path, executor, settings=settings, requests_per_minute=1e6)
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    with running(service) as client:
-        yield client
-
-
-def refused(answer: Any, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    return str(answer.json()["error"]["message"])
-
-
-def ended(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
-    def now() -> dict[str, Any] | None:
-        found: dict[str, Any] = client.get(f"/v1/tasks/{task['id']}").json()
-        return found if found["state"] not in ("queued", "running") else None
-
-    found: dict[str, Any] = until(now, 60)
-    return found
 
 
 def test_a_model_says_what_is_here_of_it_and_under_which_terms(client: TestClient) -> None:

@@ -1,12 +1,12 @@
 """Settings given back: of jobs as they were asked, and of files that carry them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from tests.helpers.answers import accepted
 from tests.helpers.live_server import a_video
 from tests.helpers.service import FakeExecutor, a_picture, data_url, new_service, running, until
 
@@ -24,24 +24,12 @@ def service(tmp_path: Path) -> Service:
     return new_service(tmp_path, FakeExecutor(), upload_mb=2, max_megapixels=1)
 
 
-@pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    with running(service) as client:
-        yield client
-
-
 def make(client: TestClient, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/v1/videos", json={**SMALL, **fields})
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    return accepted(client.post("/v1/videos", json={**SMALL, **fields}))
 
 
 def reuse(client: TestClient, video: dict[str, Any]) -> dict[str, Any]:
-    answer = client.post(f"/v1/videos/{video['id']}/reuse")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    return accepted(client.post(f"/v1/videos/{video['id']}/reuse"))
 
 
 def upload_bytes(service: Service, upload_id: str) -> bytes:

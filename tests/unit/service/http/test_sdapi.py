@@ -68,12 +68,6 @@ def service(tmp_path: Path, executor: FakeExecutor) -> Service:
     return new_service(tmp_path, executor)
 
 
-@pytest.fixture
-def client(service: Service) -> Any:
-    with running(service) as client:
-        yield client
-
-
 def picture(tmp_path: Path, **kind: Any) -> str:
     return base64.b64encode(a_picture(tmp_path / "picture.jpg", **kind).read_bytes()).decode()
 

@@ -1,6 +1,5 @@
 """Signing in: the cookie opens what the key does, for pages of this server alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ def service(tmp_path: Path) -> Service:
     path.touch(mode=0o600)
     path.write_text(KEY)
     return new_service(tmp_path, api_key_file=path)
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    with running(service) as client:
-        yield client
 
 
 def sign_in(client: TestClient, key: str = KEY) -> str:

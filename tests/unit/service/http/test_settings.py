@@ -2,12 +2,12 @@
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.helpers.answers import refused
 from tests.helpers.service import FakeExecutor, new_service, running
 
 from framepack.domain.settings import SHARED_VARIABLES, Settings
@@ -44,19 +44,8 @@ def service(tmp_path: Path, file: Path, executor: FakeExecutor) -> Service:
     return new_service(tmp_path, executor, settings=Settings.load(dtype="float32"))
 
 
-@pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    with running(service) as client:
-        yield client
-
-
 def fields_of(client: TestClient) -> dict[str, dict[str, Any]]:
     return {field["name"]: field for field in client.get("/v1/settings").json()["fields"]}
-
-
-def refused(answer: Any, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    return str(answer.json()["error"]["message"])
 
 
 def test_every_setting_is_there_with_its_value_and_where_it_is_from(

@@ -1,12 +1,12 @@
 """Tools over HTTP: what they take, what they leave, and what becomes of their tasks."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from safetensors.torch import save_file
+from tests.helpers.answers import accepted, ended, refused
 from tests.helpers.live_server import a_video
 from tests.helpers.service import FakeExecutor, new_service, running, until
 from tests.helpers.upscalers import nearest_rrdb, second_layout
@@ -30,12 +30,6 @@ def service(tmp_path: Path, video: Path) -> Service:
     return new_service(tmp_path, FakeExecutor(video=video.read_bytes()), requests_per_minute=1e6)
 
 
-@pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    with running(service) as client:
-        yield client
-
-
 def uploaded(client: TestClient, path: Path) -> str:
     answer = client.post("/v1/uploads", files={"file": (path.name, path.read_bytes())})
     assert answer.status_code == 200, answer.text
@@ -43,30 +37,13 @@ def uploaded(client: TestClient, path: Path) -> str:
 
 
 def use(client: TestClient, tool: str, **fields: Any) -> dict[str, Any]:
-    answer = client.post(f"/v1/tools/{tool}", json=fields)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def ended(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
-    def now() -> dict[str, Any] | None:
-        found: dict[str, Any] = client.get(f"/v1/tasks/{task['id']}").json()
-        return found if found["state"] not in ("queued", "running") else None
-
-    found: dict[str, Any] = until(now, 60)
-    return found
+    return accepted(client.post(f"/v1/tools/{tool}", json=fields))
 
 
 def completed(client: TestClient, task: dict[str, Any]) -> dict[str, Any]:
     found = ended(client, task)
     assert found["state"] == "completed", found["error"]
     return found
-
-
-def refused(answer: Any, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    return str(answer.json()["error"]["message"])
 
 
 def test_every_tool_says_what_it_takes(client: TestClient) -> None:

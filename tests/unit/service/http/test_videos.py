@@ -1,11 +1,11 @@
 """The routes of videos, one by one, with a fake that makes them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.helpers.answers import accepted, refused
 from tests.helpers.service import FakeExecutor, a_picture, data_url, new_service, running, until
 
 from framepack.service.http import errors
@@ -25,17 +25,8 @@ def service(tmp_path: Path, executor: FakeExecutor) -> Service:
     return new_service(tmp_path, executor, upload_mb=0.5)
 
 
-@pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    with running(service) as client:
-        yield client
-
-
 def make(client: TestClient, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/v1/videos", json={**SMALL, **fields})
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    return accepted(client.post("/v1/videos", json={**SMALL, **fields}))
 
 
 def state(client: TestClient, video_id: str) -> str:
@@ -46,13 +37,6 @@ def running_one(client: TestClient) -> str:
     video_id = str(make(client)["id"])
     until(lambda: state(client, video_id) == "running")
     return video_id
-
-
-def refused(answer: Any, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    error = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return str(error["message"])
 
 
 def test_a_video_says_what_becomes_of_it(client: TestClient) -> None:
