@@ -147,3 +147,34 @@ def test_auto_reads_blocks_from_disk_where_a_cpu_has_no_room_for_all(
     video = make_video(tmp_path, components, **ASKED)
     assert np.array_equal(frames_of(video.path), frames_of(plain))
     assert components.networks.slots["transformer"].is_from_disk
+
+
+def test_blocks_leave_when_others_take_memory_come_back_and_the_video_stays_the_same(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    components = loaded("balanced")
+    networks, others, stayed = components.networks, 0, list[int]()
+
+    def free(_: object) -> tuple[int, int]:
+        held = sum(slot.held_bytes for slot in networks.slots.values())
+        return 52_000_000 - others - held, 10**12
+
+    monkeypatch.setattr(networks_module, "memory_bytes", free)
+    follow_memory = networks.follow_memory
+
+    def looked() -> None:
+        nonlocal others
+        streamer = networks.slots["transformer"].streamers["transformer"]
+        stayed.append(len(streamer.resident))
+        others = 25_000_000 if len(stayed) in (2, 3) else 0
+        follow_memory()
+
+    monkeypatch.setattr(networks, "follow_memory", looked)
+    asked = {**ASKED, "num_inference_steps": 5}
+    video = make_video(tmp_path / "followed", components, **asked)
+    monkeypatch.undo()
+    whole = make_video(tmp_path / "whole", loaded(), **asked)
+    assert np.array_equal(frames_of(video.path), frames_of(whole.path))
+    assert min(stayed) < stayed[0]
+    assert stayed.index(min(stayed)) == 2
+    assert stayed[-1] >= stayed[0], "all come back once the memory has been free for a while"

@@ -20,6 +20,7 @@ __all__ = [
     "NetworkSize",
     "Placement",
     "PlacementError",
+    "held_bytes",
     "place_group",
     "plan_placement",
     "section_working_bytes",
@@ -103,6 +104,7 @@ class NetworkPlacement:
         from_disk: what is streamed is read from its file each time.
         resident: numbers of the blocks that stay while it works.
         resident_names: their names, where those are known.
+        is_elastic: their number may follow what is free; see ``memory.watermarks``.
         held_bytes: weights on the device, the buffers of what is streamed included.
         working_bytes: activations at their peak.
     """
@@ -114,6 +116,7 @@ class NetworkPlacement:
     resident: tuple[int, ...] = ()
     resident_names: tuple[str, ...] = ()
     from_disk: bool = False
+    is_elastic: bool = False
 
     @property
     def peak_bytes(self) -> int:
@@ -298,7 +301,7 @@ def _place(size: NetworkSize, room: int, mode: Mode, *, from_disk: bool) -> Netw
     if is_whole and (mode == "balanced" or (mode == "disk" and not from_disk)):
         return whole
     resident = () if mode in ("group", "disk") else _residents(size, room)
-    held = _held(size, resident)
+    held = held_bytes(size, resident)
     if held > room:
         raise PlacementError(f"{size.name} needs {_gb(held)} for what is streamed and the rest")
     return replace(
@@ -308,6 +311,7 @@ def _place(size: NetworkSize, room: int, mode: Mode, *, from_disk: bool) -> Netw
         resident=resident,
         resident_names=tuple(size.block_names[index] for index in resident if size.block_names),
         from_disk=from_disk,
+        is_elastic=mode == "balanced",
     )
 
 
@@ -317,12 +321,13 @@ def _residents(size: NetworkSize, room: int) -> tuple[int, ...]:
     most = total if size.tabled_bytes else total - 1
     for count in range(most, 0, -1):
         chosen = tuple(index * total // count for index in range(count))
-        if _held(size, chosen) <= room:
+        if held_bytes(size, chosen) <= room:
             return chosen
     return ()
 
 
-def _held(size: NetworkSize, resident: Sequence[int]) -> int:
+def held_bytes(size: NetworkSize, resident: Sequence[int]) -> int:
+    """What a network takes of the device whose other blocks are streamed."""
     kept = set(resident)
     streamed = [num for index, num in enumerate(size.block_bytes) if index not in kept]
     stays = sum(size.block_bytes[index] for index in kept)

@@ -32,6 +32,8 @@ from framepack.models.streamed import mark, mark_block, unmark
 
 __all__ = ["Streamer", "block_of"]
 
+_REST = -1  # stands for the weights outside all units where those have numbers
+
 
 def block_of(name: str) -> str | None:
     """The block that a tensor belongs to, by its key: up to the first number; None outside."""
@@ -85,7 +87,7 @@ class Streamer:
         self._tables = {i: WeakIdKeyDictionary() for i, each in enumerate(parts) if each in tabled}
         self._resident: frozenset[int] = frozenset()
         self._buffers: list[_Buffer] = []
-        self._held: list[Tensor] = []
+        self._held: dict[int, Tensor] = {}
         self._active: list[int] = []
         self._last: int | None = None
         self._next: dict[int, int] = {}
@@ -118,12 +120,17 @@ class Streamer:
     def device_bytes(self) -> int:
         """Memory it has on the device now."""
         buffers = sum(buffer.memory.numel() for buffer in self._buffers)
-        return buffers + sum(memory.numel() for memory in self._held)
+        return buffers + sum(memory.numel() for memory in self._held.values())
 
     @property
     def is_brought(self) -> bool:
         """Whether the network can run."""
         return bool(self._buffers or self._held)
+
+    @property
+    def resident(self) -> frozenset[int]:
+        """Numbers of the blocks that stay on the device."""
+        return self._resident
 
     def bring(self, resident: Collection[int] = ()) -> None:
         """Put the rest, the resident blocks and the buffers on the device.
@@ -132,31 +139,69 @@ class Streamer:
             resident: numbers of the blocks that stay there until :meth:`release`.
         """
         self.release()
-        self._resident = frozenset(resident)
-        with torch.inference_mode(False):
-            for piece in (self._rest, *(self._units[index] for index in sorted(resident))):
-                memory = torch.empty(piece.num_bytes, dtype=torch.uint8, device=self._device)
-                piece.copy_to(memory)
-                piece.bind(memory)
-                self._held.append(memory)
-            blocks = [i for i in range(self._num_blocks) if i not in self._resident]
-            tabled = list(range(self._num_blocks, len(self._units)))
-            sizes = [self._units[index].num_bytes for index in (*blocks, *tabled)]
-            for _ in range(min(NUM_BUFFERS, len(sizes))):
-                memory = torch.empty(max(sizes), dtype=torch.uint8, device=self._device)
-                self._buffers.append(_Buffer(memory))
+        self._hold(_REST, self._rest)
+        self.keep(resident)
+
+    def keep(self, resident: Collection[int]) -> None:
+        """Have other blocks stay on the device from now on; between two runs of the network.
+
+        Args:
+            resident: their numbers. Those that stay already are not copied again.
+        """
+        self._wait()
+        wanted = frozenset(resident)
+        for index in self._resident - wanted:
+            unit = self._units[index]
+            unit.rest()
+            unit.views.clear()
+            del self._held[index]
+        blocks = [index for index in range(self._num_blocks) if index not in wanted]
+        tabled = list(range(self._num_blocks, len(self._units)))
+        self._make_buffers([self._units[index].num_bytes for index in (*blocks, *tabled)])
+        for index in sorted(wanted - self._resident):
+            self._hold(index, self._units[index])
+        self._resident = wanted
         # The order of the network's own lists, until it is seen to run in another.
         self._next = dict(pairwise(blocks)) | dict(pairwise((*tabled, *blocks[:1])))
         if blocks:
             self._next[blocks[-1]] = blocks[0]
+        # What follows on the side stream uses memory that this stream has just made.
+        self._wait()
         if self._device.type == "cuda":
-            # What follows on the side stream uses memory that this stream has just made.
+            torch.cuda.empty_cache()  # what was given up is for other programs
+
+    def _hold(self, index: int, piece: Piece) -> None:
+        """Copy a piece to memory of its own on the device."""
+        with torch.inference_mode(False):
+            memory = torch.empty(piece.num_bytes, dtype=torch.uint8, device=self._device)
+            piece.copy_to(memory)
+            piece.bind(memory)
+            self._held[index] = memory
+
+    def _make_buffers(self, sizes: Sequence[int]) -> None:
+        """Have buffers for the largest of what is streamed, empty ones."""
+        largest, number = max(sizes, default=0), min(NUM_BUFFERS, len(sizes))
+        if [buffer.memory.numel() for buffer in self._buffers] != [largest] * number:
+            for unit in self._units:
+                if unit not in (self._units[index] for index in self._resident):
+                    unit.views.clear()  # of buffers that are no more
+            self._buffers.clear()
+        with torch.inference_mode(False):
+            while len(self._buffers) < number:
+                memory = torch.empty(largest, dtype=torch.uint8, device=self._device)
+                self._buffers.append(_Buffer(memory))
+        for buffer in self._buffers:
+            buffer.holds = buffer.ready = buffer.done = None
+        self._last = None
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
     def release(self) -> None:
         """Free the device: the parameters are the host's again, as they were."""
-        if self._device.type == "cuda" and self.is_brought:
-            torch.cuda.synchronize(self._device)
+        if self.is_brought:
+            self._wait()
         for piece in (*self._units, self._rest):
             piece.rest()
             piece.views.clear()

@@ -265,6 +265,7 @@ class _Run:
         for step, seconds in stats.each("denoise", steps):
             with stats.stage("denoise"):
                 shown = preview.show(step)
+                self.components.networks.follow_memory()
             stats.num_skipped_steps += step.skipped
             yield StepDone(
                 elapsed_s=stats.elapsed_s,

@@ -186,6 +186,12 @@ class Networks:
             elif slot.on_device:
                 self._evict(slot)
 
+    def follow_memory(self) -> None:
+        """Between two steps: give up resident blocks if others took memory, or take some back."""
+        slot = self.slots["transformer"]
+        if slot.on_device and slot.elastic:
+            slot.follow_memory(self.free()[0])
+
     def make_working_room(self, num_bytes: int) -> None:
         """Have so much of the device free if possible, for work beside the networks."""
         if not self._are_placed:

@@ -24,6 +24,7 @@ from framepack.memory.placement import (
     section_working_bytes,
 )
 from framepack.memory.streaming import Streamer, block_of
+from framepack.memory.watermarks import Watermarks, follow
 from framepack.models.spec import ModelSpec
 from framepack.models.tensor_parts import num_bytes
 from framepack.weights.checkpoint import find_weight_files, stored_shapes
@@ -116,6 +117,8 @@ class Slot:
         modules: by component; those that are not here must be read from disk.
         streamers: of those that are streamed.
         made_as: how these were made: by block or layer, and whether from disk.
+        elastic: working memory of those whose resident blocks follow what is free, in bytes.
+        calm: see ``memory.watermarks.follow``.
     """
 
     modules: dict[str, nn.Module]
@@ -123,6 +126,8 @@ class Slot:
     last_used: int = 0
     streamers: dict[str, Streamer] = field(default_factory=dict)
     made_as: dict[str, tuple[Literal["block", "layer"], bool]] = field(default_factory=dict)
+    elastic: dict[str, int] = field(default_factory=dict)
+    calm: int = 0
 
     @property
     def is_from_disk(self) -> bool:
@@ -170,6 +175,23 @@ class Slot:
             place_group([size], room_bytes, "group")
         streamer = self.streamers[name]
         streamer.bring(streamer.numbers(placement.resident_names))
+        self.calm = 0
+        self.elastic.pop(name, None)
+        if placement.is_elastic:
+            self.elastic[name] = placement.working_bytes
+
+    def follow_memory(self, free_bytes: int) -> None:
+        """Let resident blocks leave, or some come back, by what is free beside them."""
+        for name, working_bytes in self.elastic.items():
+            streamer = self.streamers.get(name)
+            if streamer is None or not streamer.is_brought:
+                continue
+            size = streamer.size(name, working_bytes)
+            marks, now = Watermarks.of(size), streamer.resident
+            then, self.calm = follow(size, tuple(now), free_bytes, self.calm, marks)
+            if now != frozenset(then):
+                logger.info("%s: %d blocks stay from now on, not %d", name, len(then), len(now))
+                streamer.keep(then)
 
     def stop_streaming(self, name: str) -> None:
         """Have a network whole again in host memory, or drop it if it never was there."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import forward_indices
-from framepack.memory.placement import NUM_BUFFERS
+from framepack.memory.placement import NUM_BUFFERS, held_bytes
 from framepack.memory.streaming import Streamer, block_of
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
@@ -170,6 +170,23 @@ def test_blocks_that_run_by_themselves_give_the_same_bits_too(
     Streamer(model, CPU, by=by).bring()
     for _ in range(2):
         assert torch.equal(predict(model, two), plain)
+
+
+def test_other_blocks_stay_from_one_run_to_the_next(
+    model: FramePackTransformer3DModel, inputs: dict[str, Tensor]
+) -> None:
+    plain = predict(model, inputs)
+    streamer = Streamer(model, CPU)
+    streamer.bring()
+    size = streamer.size("transformer")
+    every = tuple(range(len(streamer._names)))
+    for resident in ((0, 1), every, (), (1, 3), every[:-1], (1, 3)):
+        streamer.keep(resident)
+        assert streamer.resident == set(resident)
+        assert streamer.device_bytes == held_bytes(size, resident)
+        assert torch.equal(predict(model, inputs), plain)
+    streamer.release()
+    assert streamer.device_bytes == 0
 
 
 def test_blocks_may_run_in_any_order_and_in_part(model: FramePackTransformer3DModel) -> None:
