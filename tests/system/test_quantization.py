@@ -14,10 +14,12 @@ from tests.helpers.runs import SMALL, frames_of, make_video, seconds
 
 import framepack
 from framepack.domain.errors import InvalidRequest
-from framepack.models.spec import PRESETS
+from framepack.domain.quantization import QuantFormat
+from framepack.models.spec import PRESETS, resolve_spec
 from framepack.pipeline.components import Components, load_components
 from framepack.pipeline.device import DeviceMemoryError
 from framepack.pipeline.offloading import stored_bytes
+from framepack.pipeline.store_quantized import store_quantized
 from framepack.weights.lora import linear_shapes
 
 pytest.importorskip("torchao", reason="torchao is not installed")
@@ -35,7 +37,7 @@ def loaded(quantize: object = None, **settings: Any) -> Components:
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     error = np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2, dtype=np.float64)
-    return float(10 * np.log10(255**2 / error))
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +206,52 @@ def test_nf4_is_not_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framepack.pipeline.quantizing.check_format", lambda *_: None)
     with pytest.raises(InvalidRequest, match="cannot be streamed, and offload is group"):
         loaded("nf4", offload="group")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stored") / "model"
+    return store_quantized(PRESETS["tiny"], folder, "int8", framepack.Settings.load())
+
+
+def test_a_stored_model_gives_the_video_of_one_that_is_quantised_as_it_is_read(
+    tmp_path: Path, in_int8: NDArray[np.uint8], recipe: Path
+) -> None:
+    settings = framepack.Settings.load(device="cpu", dtype="float32", offload="disk")
+    components = load_components(resolve_spec(recipe), settings, preload=())
+    made = frames_of(make_video(tmp_path, components, **{**ASKED, "model": str(recipe)}).path)
+    assert psnr(made, in_int8) > 70  # exact weights begin at any byte of a file, and round anew
+    sizes = [each.networks._size("transformer") for each in (components, loaded("int8"))]
+    assert sizes[0].weight_bytes == sizes[1].weight_bytes
+    assert components.networks.quantization.title == "transformer stored by torchao"
+
+
+def test_what_is_stored_quantised_is_not_quantised_again_and_takes_no_lora(
+    tmp_path: Path, recipe: Path
+) -> None:
+    spec = resolve_spec(recipe)
+    settings = framepack.Settings.load(device="cpu", quantize="fp8")
+    with pytest.raises(InvalidRequest, match="is stored quantised with torchao and is used as it"):
+        load_components(spec, settings, preload=())
+    with pytest.raises(InvalidRequest, match="is stored quantised with torchao; name original"):
+        store_quantized(spec, tmp_path / "again", "fp8", settings)
+    components = load_components(spec, framepack.Settings.load(device="cpu"), preload=())
+    asked = {**ASKED, "model": str(recipe), "loras": str(style(tmp_path))}
+    with pytest.raises(InvalidRequest, match=r"the transformer in .* is stored quantised"):
+        make_video(tmp_path, components, **asked)
+
+
+@pytest.mark.parametrize(
+    ("kept_as", "exists", "message"),
+    [
+        ("nf4", False, "format nf4 is not stored; choose fp8"),
+        ("int8", True, "exists; name a new folder"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(
+    tmp_path: Path, kept_as: QuantFormat, exists: bool, message: str
+) -> None:
+    folder = tmp_path if exists else tmp_path / "new"
+    with pytest.raises(InvalidRequest, match=message):
+        store_quantized(PRESETS["tiny"], folder, kept_as, framepack.Settings.load())
+    assert not (tmp_path / "new").exists()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framepack.cli import calibrate, download, licence
+from framepack.cli import calibrate, download, licence, quantize
 from framepack.cli.console import write, write_json
 from framepack.cli.options import JsonFlag, ModelName, ModelsDir
 from framepack.cli.recipe_files import save_recipe
@@ -48,6 +48,7 @@ def list_models(models_dir: ModelsDir = None, as_json: JsonFlag = False) -> None
 app.command("licence", cls=Command)(licence.command)
 app.command("download", cls=Command)(download.command)
 app.command("calibrate", cls=Command)(calibrate.command)
+app.command("quantize", cls=Command)(quantize.command)
 
 
 @app.command("recipe", cls=Command)

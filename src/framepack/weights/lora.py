@@ -24,6 +24,7 @@ from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.weights.locate import locate, read_json
 from framepack.weights.lora_files import LoraDelta, LoraFile, linear_shapes, read_lora, some_names
 from framepack.weights.lora_names import is_text_encoder_key
+from framepack.weights.quantized_files import stored_method
 
 __all__ = [
     "LoraDelta",
@@ -55,13 +56,20 @@ def model_shapes(spec: ModelSpec, settings: Settings) -> Shapes:
     Raises:
         MissingWeights: another model, whose transformer is not on this machine.
         CheckpointError: its config does not describe a FramePack transformer.
+        InvalidRequest: it is stored quantised, so that nothing can be merged into it.
     """
     source = spec.sources["transformer"]
     published = [PRESETS[key].sources["transformer"] for key in ("i2v", "f1")]
     config: dict[str, Any] = {"has_image_proj": True, "has_clean_x_embedder": True}
     place = str(source)
     if source not in published:
-        path = locate(spec, "transformer", settings) / "config.json"
+        folder = locate(spec, "transformer", settings)
+        if stored_method(folder) is not None:
+            raise InvalidRequest(
+                f"LoRAs are merged before quantising, and the transformer in {folder} is stored "
+                "quantised; use the original weights and --quantize"
+            )
+        path = folder / "config.json"
         config = {key: value for key, value in read_json(path).items() if key[:1] != "_"}
         place = str(path)
     try:

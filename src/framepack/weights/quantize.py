@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.library_logs import hush_libraries
 from framepack.domain.quantization import SDNQ_FORMATS, TORCHAO_FORMATS, QuantFormat
-from framepack.models.tensor_parts import is_composed
+from framepack.models.tensor_parts import as_parameter, is_composed, with_dtype
 
 __all__ = [
     "can_be_streamed",
@@ -203,7 +203,10 @@ def _by_torchao(layer: nn.Linear, kept_as: QuantFormat) -> nn.Module:
         ),
     }
     config, options = configs[kept_as]
+    dtype = layer.weight.dtype
+    layer.weight = as_parameter(layer.weight.float())  # so that scales are the same in any format
     ao.quantize_(layer, config(set_inductor_config=False, **options))
+    layer.weight = as_parameter(with_dtype(layer.weight, dtype))
     return layer
 
 

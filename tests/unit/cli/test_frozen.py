@@ -173,6 +173,7 @@ FROZEN = {
     }
     | MACHINE
     | MEMORY,
+    "framepack models quantize": {"MODEL", "FOLDER", "--format", "--models-dir"},
     "framepack models recipe": {"MODEL", "--output", "-o", "--set", "--reset"},
     "framepack lora": set(),
     "framepack lora inspect": {"FILE", "--model", "--json"},
