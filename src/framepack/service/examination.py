@@ -67,6 +67,7 @@ class Examination:
 
     def _looked(self, settings: Settings) -> dict[str, Any]:
         given = ["--device", settings.device, "--dtype", settings.dtype]
+        given += ["--attention", settings.attention]
         if settings.models_dir is not None:
             given += ["--models-dir", str(settings.models_dir)]
         try:

@@ -49,7 +49,8 @@ def looked(tmp_path: Path) -> Looked:
 def test_what_was_found_is_kept_for_a_while(looked: Looked, tmp_path: Path) -> None:
     found = looked.examination.found()
     assert found["machine"]["asked"] == [
-        *("--device", "cpu", "--dtype", "auto", "--models-dir", str(tmp_path))
+        *("--device", "cpu", "--dtype", "auto", "--attention", "auto"),
+        *("--models-dir", str(tmp_path)),
     ]
     assert looked.examination.found() == found
     assert looked.times == 1
