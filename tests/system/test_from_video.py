@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.helpers.runs import SEAM_FRAMES, SECTION_FRAMES, SMALL, frames_of, seconds, write_picture
+from tests.helpers.runs import (
+    SEAM_FRAMES,
+    SECTION_FRAMES,
+    SMALL,
+    frames_of,
+    seconds,
+    stop_after_section,
+    write_picture,
+)
 
 import framepack
 from framepack.media.encode import write_video
@@ -129,9 +137,7 @@ def test_an_extended_run_resumes_and_is_redone(tmp_path: Path, components: Compo
     events = framepack.stream(
         output=tmp_path / "cut.mp4", run_dir=tmp_path / "run", components=components, **fields
     )
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     resumed = framepack.resume(tmp_path / "run", components=components)
     np.testing.assert_array_equal(frames_of(whole.path), frames_of(resumed.path))
     take = framepack.redo(
@@ -185,9 +191,7 @@ def test_a_redrawn_video_resumes(tmp_path: Path, components: Components, variant
     events = framepack.stream(
         output=tmp_path / "cut.mp4", run_dir=tmp_path / "run", components=components, **fields
     )
-    while type(next(events)).__name__ != "SectionDone":
-        pass
-    events.close()  # type: ignore[attr-defined]
+    stop_after_section(events)
     fields["video"].unlink()  # it is in the run directory by now
     resumed = framepack.resume(tmp_path / "run", components=components)
     np.testing.assert_array_equal(frames_of(whole.path), frames_of(resumed.path))

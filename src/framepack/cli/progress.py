@@ -3,7 +3,6 @@
 import sys
 import time
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -45,12 +44,7 @@ _LINE_EVERY_S = 30.0  # between two lines inside one section, where there is no 
 class Display(AbstractContextManager["Display"]):
     """Shows events; this base shows only the result."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the display."""
 
     def show(self, event: Event) -> None:
@@ -106,12 +100,7 @@ class BarDisplay(Display):
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the bar."""
         self._bar.stop()
 

@@ -16,6 +16,7 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from framepack.domain.choices import X264_PRESETS
 from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.media.audio import SoundTrack
 from framepack.media.codecs import CONTAINERS, h264_format
@@ -23,20 +24,7 @@ from framepack.media.files import StrPath, atomic_file, open_video, shown
 from framepack.media.metadata import dump_document
 from framepack.media.writer import VideoWriter, create_container, frame_rate
 
-__all__ = ["PRESETS", "SegmentWriter", "concat_segments", "frame_rate"]
-
-PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-)
-"""x264's presets, fastest first; slower ones make smaller files of the same quality."""
+__all__ = ["SegmentWriter", "concat_segments", "frame_rate"]
 
 
 class SegmentWriter(VideoWriter):
@@ -47,7 +35,7 @@ class SegmentWriter(VideoWriter):
         width, height: frame size in pixels, even.
         fps: frames per second, see :func:`frame_rate`.
         crf: x264's constant rate factor, 0 (lossless) to 51; 16 is visually lossless.
-        preset: one of ``PRESETS``.
+        preset: one of ``X264_PRESETS``.
 
     Raises:
         InvalidRequest: odd size, unknown preset, ``crf`` or ``fps`` out of range.
@@ -65,9 +53,9 @@ class SegmentWriter(VideoWriter):
     ) -> None:
         if not 0 <= crf <= 51:
             raise InvalidRequest(f"crf is {crf}, 0 (lossless) to 51 (smallest) is needed")
-        if preset not in PRESETS:
+        if preset not in X264_PRESETS:
             raise InvalidRequest(
-                f"x264 has no preset {preset!r}; choose one of {', '.join(PRESETS)}"
+                f"x264 has no preset {preset!r}; choose one of {', '.join(X264_PRESETS)}"
             )
         chosen = h264_format(crf, preset)
         super().__init__(path, width=width, height=height, fps=fps, video_format=chosen)

@@ -287,15 +287,6 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _shapes(files: WeightFiles) -> dict[str, torch.Size]:
-    shapes = {}
-    for path in files.files:
-        with _opened(path) as shard:
-            for name in shard.keys():  # noqa: SIM118
-                shapes[name] = torch.Size(shard.get_slice(name).get_shape())
-    return shapes
-
-
 def _check_shards(files: WeightFiles) -> None:
     """Every file opens, and each shard holds exactly what the index says."""
     for path in files.files:

@@ -100,17 +100,7 @@ def test_another_step_cache_has_its_own_threshold(tmp_path: Path) -> None:
 
 
 def _draft(tmp_path: Path, **asked: Any) -> str:
-    path = tmp_path / "draft.mp4"
-    write_video(
-        [np.zeros((32, 32, 3), np.uint8)] * 2,
-        path,
-        width=32,
-        height=32,
-        fps=30,
-        video_format=format_of(GenerationRequest.parse(prompt="x")),
-        document={"program": "framepack", "request": {"prompt": "a dog", **asked}},
-    )
-    return str(path)
+    return str(_made_of(tmp_path / "draft.mp4", {"prompt": "a dog", **asked}))
 
 
 @pytest.mark.parametrize(
