@@ -59,6 +59,8 @@ _KINDS = frozenset(
 _UPSAMPLING = ((1, 2, 2), (2, 2, 2))
 _CHUNK_VALUES = 2**18  # worked on at a time, so that what was read or written is still in a cache
 _FULL_LANES = 64  # channels from which on a convolution has no use for more
+_MOST_CHANNELS = 128  # oneDNN adds products one after the other: digits go where there are many
+_LEAST_PLACES = 64  # latent places below which laying weights out takes what is gained
 
 
 # --- when ------------------------------------------------------------------------------------
@@ -75,11 +77,13 @@ def fused_decoder(
 
     Returns:
         From latents to pixels [1, D, F, H, W], or None: on another device, in another number
-        format, with more than one sample, where autograd, autocast, a compiler or a hook is at
-        work, and for networks of another make.
+        format, with more than one sample or very few places, where autograd, autocast, a
+        compiler or a hook is at work, and for networks of another make or with more than 128
+        channels: oneDNN adds product after product, which rounds long sums worse than torch does.
     """
     if (
         latents.shape[0] != 1
+        or latents.shape[2:].numel() < _LEAST_PLACES
         or latents.device.type != "cpu"
         or not torch.backends.mkldnn.is_available()
         or torch.is_grad_enabled()
@@ -116,8 +120,13 @@ def _all_plain(module: nn.Module) -> bool:
 def _has_known_form(module: Any) -> bool:
     """Whether a module has the sizes and settings that are reckoned with here."""
     if isinstance(module, nn.Conv3d):
-        plain = module.groups == 1 and module.padding_mode == "zeros"
-        return plain and module.padding == (0, 0, 0) and module.dilation == (1, 1, 1)
+        if module.groups != 1 or module.in_channels > _MOST_CHANNELS:
+            return False
+        return (
+            module.padding_mode == "zeros"
+            and module.padding == (0, 0, 0)
+            and module.dilation == (1, 1, 1)
+        )
     if isinstance(module, HunyuanVideoCausalConv3d):
         return module.pad_mode == "replicate" and module.conv.kernel_size in (
             (1, 1, 1),
