@@ -14,6 +14,7 @@ from framepack.cli.options import (
     ModelName,
     ModelsDir,
     OffloadMode,
+    Quantize,
     Quiet,
     VramBudget,
     VramReserve,
@@ -73,6 +74,7 @@ def command(
     offload: OffloadMode = None,
     vram_budget: VramBudget = None,
     vram_reserve: VramReserve = None,
+    quantize: Quantize = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure a model's magnitude ratios, which --step-cache magcache goes by.
@@ -94,6 +96,7 @@ def command(
         offload=offload,
         vram_budget=vram_budget,
         vram_reserve=vram_reserve,
+        quantize=quantize or None,
     )
     if output is not None:
         check_output_writable(Path(output), suffixes=(".toml",))
