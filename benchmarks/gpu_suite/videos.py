@@ -89,18 +89,12 @@ def conditions_of(suite: Suite, plan: Plan) -> Conditions:
     )
 
 
-def components_of(suite: Suite, limits: MemoryLimits | None = None) -> Components:
-    """Our transformer and the VAE as a model; with limits they wait in host memory."""
+def components_of(suite: Suite) -> Components:
+    """Our transformer and the VAE as a model, on the device."""
     modules: dict[str, nn.Module] = {name: nn.Linear(1, 1) for name in NETWORKS}
     modules |= {"transformer": ours_of(suite), "vae": vae_of(suite)}
-    components = Components(suite.sizes.spec, {}, suite.device, limits=limits)
-    networks = components.networks
-    networks.adopt(modules, are_placed=limits is not None)
-    if limits is None:
-        return components
-    networks._are_placed = False  # they lie in host memory and come by the limits' rules
-    for slot in networks.slots.values():
-        slot.on_device = False
+    components = Components(suite.sizes.spec, {}, suite.device)
+    components.networks.adopt(modules, are_placed=False)
     return components
 
 
@@ -201,9 +195,8 @@ def minute(suite: Suite) -> Iterator[Measured]:
     limits = MemoryLimits("auto" if suite.is_cuda else "group", suite.sizes.limit_bytes)
     plan = plan_video(suite, suite.sizes.minute_sections, 1)
     conditions = conditions_of(suite, plan)
-    ours_of(suite).to("cpu")
-    vae_of(suite).to("cpu")
-    components = components_of(suite, limits)
+    components = components_of(suite)
+    components.networks.place_anew(limits, 1.0)
     with capped(suite), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         delivery = Delivery(Outputs(folder / "out.mp4"), thumbnail=False)
