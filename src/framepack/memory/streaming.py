@@ -233,8 +233,9 @@ class Streamer:
                     continue  # has weights that are brought by themselves
                 own = part.__dict__.get("forward")
                 wrap = self._remembering if id(part) in roots else self._bringing
-                part.forward = wrap(index, part.forward)
-                part.forward.only_brings = own is None
+                forward: Any = wrap(index, part.forward)
+                forward.only_brings = own is None
+                part.forward = forward
                 mark(part, streams[index])
                 yield functools.partial(_put_back, part, own)
         for block in _framepack_blocks(self._network):

@@ -8,6 +8,7 @@ the order of the history they are given, and in nothing else.
 #   B batch  C channels  T latent frames  H W latent size  N tokens  M text tokens  D token width
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -372,9 +373,9 @@ class FramePackTransformer3DModel(  # type: ignore[misc]  # the mixins disagree 
         for timestep, store in zip(timesteps, stores, strict=True):
             step = Reuse(step=store)
             prompt = encoder_hidden_states, encoder_attention_mask, timestep
-            step.in_step("prompt", lambda given=prompt: self._embed_prompt(*given))
+            step.in_step("prompt", partial(self._embed_prompt, *prompt))
             given = timestep, pooled_projections, guidance
-            tembs.append(step.in_step("temb", lambda given=given: self.time_text_embed(*given)))
+            tembs.append(step.in_step("temb", partial(self.time_text_embed, *given)))
         missing = [index for index, store in enumerate(stores) if "modulation" not in store]
         tables = modulation_tables(blocks, [tembs[index] for index in missing])
         for index, table in zip(missing, tables, strict=True):
