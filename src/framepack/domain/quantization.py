@@ -79,8 +79,9 @@ def read_quantize(value: object) -> dict[Part, QuantFormat]:
             "none of the formats holds; leave it out, or decode with the smaller --vae tiny"
         )
     every = named.pop("all", "none")
-    formats = {**dict.fromkeys(_OF_ALL, every), **named}
-    return {part: formats[part] for part in PARTS if formats.get(part, "none") != "none"}  # type: ignore[misc]
+    formats: dict[str, str] = {**dict.fromkeys(_OF_ALL, every), **named}
+    known: dict[str, QuantFormat] = {each: each for each in QUANT_FORMATS}
+    return {part: known[formats[part]] for part in PARTS if formats.get(part, "none") != "none"}
 
 
 def in_words(formats: Mapping[str, str]) -> str:

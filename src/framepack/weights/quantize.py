@@ -10,6 +10,7 @@ they are small and everything passes through them; convolutions, which the libra
 
 import importlib.util
 import logging
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -154,7 +155,7 @@ def quantize_network(
         for name, module in list(network.named_modules()):
             _move_own(module, device, dtype)
             if name in chosen:
-                made = _quantized(module, kept_as, dtype)  # type: ignore[arg-type]
+                made = _quantized(module, kept_as, dtype)
                 if made is not module:
                     parent, _, own = name.rpartition(".")
                     setattr(network.get_submodule(parent), own, made)
@@ -191,8 +192,7 @@ def _by_torchao(layer: nn.Linear, kept_as: QuantFormat) -> nn.Module:
     Source: https://docs.pytorch.org/ao/stable/ (quantize_ and its configs)
     """
     hush_libraries()
-    from torchao import quantization as ao
-
+    ao: Any = import_module("torchao.quantization")
     configs: dict[str, tuple[Any, dict[str, Any]]] = {
         "fp8": (ao.Float8WeightOnlyConfig, {}),
         "int8": (ao.Int8WeightOnlyConfig, {}),
@@ -212,8 +212,7 @@ def _by_torchao(layer: nn.Linear, kept_as: QuantFormat) -> nn.Module:
 
 def _by_sdnq(layer: nn.Linear, kept_as: QuantFormat, dtype: torch.dtype) -> nn.Module:
     """Source: https://github.com/Disty0/sdnq"""
-    import sdnq
-
+    sdnq: Any = import_module("sdnq")
     config = sdnq.SDNQConfig(weights_dtype=kept_as.removeprefix("sdnq-"))
     made, _ = sdnq.sdnq_quantize_layer(layer, config, torch_dtype=dtype)
     quantized: nn.Module = made
@@ -225,8 +224,7 @@ def _by_bitsandbytes(layer: nn.Linear, dtype: torch.dtype) -> nn.Module:
 
     Source: https://huggingface.co/docs/bitsandbytes (Linear4bit, Params4bit)
     """
-    import bitsandbytes as bnb
-
+    bnb: Any = import_module("bitsandbytes")
     made: nn.Module = bnb.nn.Linear4bit(
         layer.in_features,
         layer.out_features,

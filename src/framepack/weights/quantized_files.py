@@ -10,6 +10,7 @@ Source: https://huggingface.co/docs/diffusers/quantization/torchao (serializatio
 import importlib.util
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from framepack.weights.locate import WeightFiles, find_weight_files, read_json
 
 __all__ = ["check_stored", "read_quantized", "save_quantized", "stored_method", "stored_sizes"]
 
+_LAYOUT = "torchao.prototype.safetensors.safetensors_support"
 _CONFIG = "quantization_config"
 _FILE = "diffusion_pytorch_model.safetensors"
 _PART = "._weight_"  # in the keys of a quantised weight's parts
@@ -88,11 +90,10 @@ def read_quantized(
     files = find_weight_files(folder)
     tensors, header = _read(files)
     hush_libraries()
-    from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
-
+    layout: Any = import_module(_LAYOUT)
     try:
         names = set(json.loads(header["tensor_names"]))
-        made, left = unflatten_tensor_state_dict(tensors, header)
+        made, left = layout.unflatten_tensor_state_dict(tensors, header)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} is not in torchao's safetensors layout: {error!r}; use the original weights "
@@ -120,10 +121,10 @@ def save_quantized(network: nn.Module, folder: Path, config: Mapping[str, Any], 
         kind: the format, for the record.
     """
     hush_libraries()
-    from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
+    layout: Any = import_module(_LAYOUT)
 
     plain = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    tensors, header = flatten_tensor_state_dict(plain)
+    tensors, header = layout.flatten_tensor_state_dict(plain)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / _FILE, metadata={**header, "format": "pt"})
     record = {"quant_method": "torchao", "framepack_format": kind}
