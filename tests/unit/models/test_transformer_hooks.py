@@ -101,6 +101,12 @@ def test_repeated_blocks_compile_without_a_break() -> None:
     expected = predict(model, inputs)
     model.compile_repeated_blocks(backend="eager", fullgraph=True)
     assert relative_error(predict(model, inputs), expected) < 1e-5
+    plain = build()
+    for changed in (model, plain):  # as LoRAs do whose weights change from section to section
+        changed.single_transformer_blocks[0].attn.to_q.weight.data.mul_(3)
+    found = predict(model, inputs)
+    assert relative_error(found, expected) > 1e-3
+    assert relative_error(found, predict(plain, inputs)) < 1e-5
 
 
 def test_layerwise_casting_stores_blocks_in_fp8() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.helpers.networks import build
+from tests.helpers.networks import build, predict, relative_error, section_inputs
 
 from framepack.domain.choices import Compile, Offload
 from framepack.domain.errors import InvalidRequest
+from framepack.domain.packing import inverted_indices
 from framepack.pipeline.attention_probe import ProbeMemory
 from framepack.pipeline.execution import (
     CompilerFacts,
@@ -75,6 +76,17 @@ class TestCompiler:
         assert not facts.has_compiler
         monkeypatch.setenv("CXX", "g++-14")
         assert find_compiler_facts(torch.device("cpu")).compiler == "g++-14"
+
+
+@pytest.mark.full
+def test_compiled_blocks_compute_the_same() -> None:
+    facts = find_compiler_facts(torch.device("cpu"))
+    if not (facts.has_compiler and facts.has_headers):
+        pytest.skip("there is no C++ compiler, or Python has no headers here")
+    model, inputs = build(), section_inputs(inverted_indices(1, 9))
+    expected = predict(model, inputs)
+    execution("blocks").apply(model, is_streamed=False)
+    assert 0 < relative_error(predict(model, inputs), expected) < 1e-5
 
 
 class TestExecution:
