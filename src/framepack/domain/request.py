@@ -188,11 +188,11 @@ class GenerationRequest(OneFrameFields):
     )
     speed: Speed = described(
         "exact",
-        "How far the video may be from the exact one, to be made sooner.",
+        "How far from exact the video may be, to be made sooner; the embedded model is denoised 1.8 "
+        "times as fast at 41 dB (balanced) or 2.2 times at 36 dB (fast).",
         title="Speed",
         option="--speed",
-        rule="exact, balanced, with the embedded model 1.8 times as fast in denoising at 41 dB "
-        "from exact, or fast, 2.2 times as fast at 36 dB",
+        rule="exact, balanced or fast",
     )
     step_cache: StepCacheMethod | None = described(
         None,
