@@ -188,8 +188,8 @@ class GenerationRequest(OneFrameFields):
     )
     speed: Speed = described(
         "exact",
-        "How far from exact the video may be, to be made sooner; the embedded model is denoised 1.8 "
-        "times as fast at 41 dB (balanced) or 2.2 times at 36 dB (fast).",
+        "How far from exact the video may be, to be made sooner; the embedded model is denoised "
+        "1.8 times as fast at 41 dB (balanced) or 2.2 times at 36 dB (fast).",
         title="Speed",
         option="--speed",
         rule="exact, balanced or fast",
