@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from framepack.domain.choices import AttentionName
 from framepack.models.attention_backends import BACKENDS
-from framepack.models.cpu_attention import DTYPES, attend_with_onednn, suits_onednn
+from framepack.models.cpu_attention import attend_with_onednn, suits_onednn
 
 __all__ = [
     "FramePackAttention",
@@ -76,7 +76,8 @@ class SelfAttnProcessor:
     """Attention of one token stream over itself; not split by context parallelism.
 
     Attributes:
-        uses_onednn: compute with oneDNN on the CPU also where it is not known to be faster.
+        uses_onednn: compute what is long enough with oneDNN on any CPU, not only on those that
+            are known to be faster with it.
     """
 
     _attention_backend: AttentionBackendName | None = None
@@ -139,7 +140,7 @@ class SelfAttnProcessor:
         if query.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return False
         if self.uses_onednn:
-            return query.dtype in DTYPES
+            return suits_onednn(query, key, by_name=True)
         chosen, _ = _AttentionBackendRegistry.get_active_backend()
         return chosen == AttentionBackendName.NATIVE and suits_onednn(query, key)
 

@@ -24,13 +24,18 @@ LEAST_TOKENS = 400
 _CHUNK = 256  # queries; their scores against 1500 tokens are 1.5 MB
 
 
-def suits_onednn(query: Tensor, key: Tensor) -> bool:
-    """Whether oneDNN computes this attention, without a mask, faster than torch's own kernel."""
+def suits_onednn(query: Tensor, key: Tensor, *, by_name: bool = False) -> bool:
+    """Whether oneDNN is to compute this attention, which has no mask.
+
+    Args:
+        query, key: [B, n, H, D] and [B, S, H, D].
+        by_name: it was asked for, also where this processor is not known to be faster with it.
+    """
     return (
         query.device.type == "cpu"
         and query.dtype in DTYPES
         and key.shape[1] >= LEAST_TOKENS
-        and linear.prefers_onednn()
+        and (by_name or linear.prefers_onednn())
     )
 
 

@@ -151,6 +151,14 @@ class TestWhenItIsTaken:
         self.attend(attn)
         assert calls == ["dispatch_attention_fn", "attend_with_onednn"]
 
+    def test_not_for_few_tokens_by_name_either(self, calls: list[str]) -> None:
+        attn = FramePackAttention(48, 3, 16)
+        use_backend(attn, "onednn")
+        few = heads(LEAST_TOKENS - 1)
+        with torch.inference_mode():
+            attn.processor.attend(few, few, few, None)
+        assert calls == ["dispatch_attention_fn"]
+
 
 def test_a_back_end_reaches_joint_attention_and_leaves_the_refiner_alone() -> None:
     from tests.helpers.networks import build
