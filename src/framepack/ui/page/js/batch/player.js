@@ -16,67 +16,93 @@ const DRIFT_S = 0.12;
  * @returns {{element: HTMLElement, reset: () => void, close: () => void}}
  */
 export function together(cells) {
-  const button = h("button", { class: "button", type: "button" });
-  const place = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: "0", disabled: true, "aria-label": t("batch.time_in_videos") });
-  const time = h("span", { class: "muted mono batch-clock" }, clock(0));
-  const element = h("div", { class: "batch-player", hidden: true }, button, place, time);
-  /** @type {Map<string, {url: string, movie: HTMLVideoElement}>} */
-  const loaded = new Map();
-  let isPlaying = false;
-  let isClosed = false;
-  let frame = 0;
-  const movies = () => [...loaded.values()].map((each) => each.movie);
-  const draw = (word) => replace(button, icon(isPlaying ? "pause" : "play"), word ?? t(isPlaying ? "batch.pause_all" : "batch.play_all"));
-  const pause = () => {
-    isPlaying = false;
-    cancelAnimationFrame(frame);
-    movies().forEach((movie) => movie.pause());
-    draw();
-  };
-  const seek = (seconds) => {
-    for (const movie of movies()) movie.currentTime = Math.min(seconds, movie.duration || 0);
-    told(place, time, seconds, movies());
-  };
-  const run = () => {
-    const all = movies();
-    const lead = longest(all);
-    if (!lead) return pause();
-    keepStep(all, lead);
-    told(place, time, lead.currentTime, all);
-    frame = requestAnimationFrame(run);
-    return undefined;
-  };
-  const start = async () => {
-    button.disabled = true;
+  const player = new Together(cells);
+  return { element: player.element, reset: () => player.reset(), close: () => player.close() };
+}
+
+class Together {
+  constructor(cells) {
+    this.cells = cells;
+    this.button = h("button", { class: "button", type: "button" });
+    this.place = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: "0", disabled: true, "aria-label": t("batch.time_in_videos") });
+    this.time = h("span", { class: "muted mono batch-clock" }, clock(0));
+    this.element = h("div", { class: "batch-player", hidden: true }, this.button, this.place, this.time);
+    /** @type {Map<string, {url: string, movie: HTMLVideoElement}>} */
+    this.loaded = new Map();
+    this.isPlaying = false;
+    this.isClosed = false;
+    this.frame = 0;
+    this.button.addEventListener("click", () => (this.isPlaying ? this.pause() : this.start().catch(report)));
+    this.place.addEventListener("input", () => this.seek(Number(this.place.value)));
+    this.draw();
+  }
+
+  get movies() {
+    return [...this.loaded.values()].map((each) => each.movie);
+  }
+
+  draw(word) {
+    replace(this.button, icon(this.isPlaying ? "pause" : "play"), word ?? t(this.isPlaying ? "batch.pause_all" : "batch.play_all"));
+  }
+
+  tell(seconds) {
+    this.place.max = String(longest(this.movies)?.duration ?? 1);
+    this.place.value = String(seconds);
+    this.place.setAttribute("aria-valuetext", clock(seconds));
+    this.time.textContent = clock(seconds);
+  }
+
+  async start() {
+    this.button.disabled = true;
     try {
-      await load(cells(), loaded, (done, count) => draw(t("batch.loading", { done, count })));
-      if (isClosed) return reset();
-      isPlaying = loaded.size > 0;
-      place.disabled = loaded.size === 0;
-      draw();
-      run();
+      await load(this.cells(), this.loaded, (done, count) => this.draw(t("batch.loading", { done, count })));
+      if (this.isClosed) return this.reset();
+      this.isPlaying = this.loaded.size > 0;
+      this.place.disabled = this.loaded.size === 0;
+      this.draw();
+      this.run();
     } finally {
-      button.disabled = false;
+      this.button.disabled = false;
     }
     return undefined;
-  };
-  const reset = () => {
-    pause();
-    for (const { url, movie } of loaded.values()) {
+  }
+
+  run() {
+    const all = this.movies;
+    const lead = longest(all);
+    if (!lead) return this.pause();
+    keepStep(all, lead);
+    this.tell(lead.currentTime);
+    this.frame = requestAnimationFrame(() => this.run());
+    return undefined;
+  }
+
+  pause() {
+    this.isPlaying = false;
+    cancelAnimationFrame(this.frame);
+    this.movies.forEach((movie) => movie.pause());
+    this.draw();
+  }
+
+  seek(seconds) {
+    for (const movie of this.movies) movie.currentTime = Math.min(seconds, movie.duration || 0);
+    this.tell(seconds);
+  }
+
+  reset() {
+    this.pause();
+    for (const { url, movie } of this.loaded.values()) {
       movie.remove();
       URL.revokeObjectURL(url);
     }
-    loaded.clear();
-    place.disabled = true;
-  };
-  button.addEventListener("click", () => (isPlaying ? pause() : start().catch(report)));
-  place.addEventListener("input", () => seek(Number(place.value)));
-  draw();
-  const close = () => {
-    isClosed = true;
-    reset();
-  };
-  return { element, reset, close };
+    this.loaded.clear();
+    this.place.disabled = true;
+  }
+
+  close() {
+    this.isClosed = true;
+    this.reset();
+  }
 }
 
 /** Bring those that are off to where the longest one is; all begin again together. */
@@ -91,13 +117,6 @@ function keepStep(movies, lead) {
 
 function longest(movies) {
   return movies.reduce((best, movie) => (!best || movie.duration > best.duration ? movie : best), null);
-}
-
-function told(place, time, seconds, movies) {
-  place.max = String(longest(movies)?.duration ?? 1);
-  place.value = String(seconds);
-  place.setAttribute("aria-valuetext", clock(seconds));
-  time.textContent = clock(seconds);
 }
 
 /** Read whole files: players that stream would take each other's connections. */

@@ -18,6 +18,45 @@ export const slots = new Map();
  * @returns {{element: HTMLElement, setSize: (answer: any) => void, setError: (message: string | null) => void, focus: () => void, end: () => void}}
  */
 export function slot(field) {
+  const { element, stage, bar, caption, error, tools } = partsOf(field);
+  let size = { width: 0, height: 0 };
+  /** @type {string | null} */
+  let drawn = null;
+  const { take, pick } = taking(field, bar, error);
+  const draw = () => {
+    const upload = draft.request.value[field.name] ?? "";
+    if (upload !== drawn) {
+      drawn = upload;
+      error.textContent = "";
+      replace(tools, upload && toolButtons(field, pick));
+      if (upload) replace(stage, picture(upload, () => describe(), (text) => { error.textContent = text; }));
+      else replace(stage, invitation(field, pick));
+    }
+    describe();
+  };
+  const describe = () => {
+    const shown = stage.querySelector("img");
+    caption.textContent = drawn && shown?.naturalWidth ? cropped(stage, shown, size) : drawn ? "" : fieldHelp(field);
+  };
+  const onFiles = ([file]) => (isOfKind(file, "picture") ? take(file) : restoreFile(file));
+  const offs = [draft.request.subscribe(draw, { now: true }), dropZone(element, { accept: "picture or video", onFiles })];
+  slots.set(field.name, { take, element });
+  return {
+    element,
+    setSize: (answer) => {
+      size = answer ? { width: answer.plan.width, height: answer.plan.height } : size;
+      describe();
+    },
+    setError: (message) => { error.textContent = message ?? ""; },
+    focus: () => element.querySelector("button")?.focus(),
+    end: () => {
+      slots.delete(field.name);
+      offs.forEach((off) => off());
+    },
+  };
+}
+
+function partsOf(field) {
   const id = uniqueId("slot");
   const stage = h("div", { class: "create-stage" });
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("create.form.sending") });
@@ -30,9 +69,11 @@ export function slot(field) {
     h("div", { class: "form-head" }, h("span", { class: "label", id }, fieldTitle(field)), tools),
     stage, bar, caption, error,
   );
-  let size = { width: 0, height: 0 };
-  /** @type {string | null} */
-  let drawn = null;
+  return { element, stage, bar, caption, error, tools };
+}
+
+/** Ways to a picture for the draft: one that is there, or asked for. Of several, the last one given counts. */
+function taking(field, bar, error) {
   let turn = 0;
   const take = async (file) => {
     turn += 1;
@@ -55,40 +96,7 @@ export function slot(field) {
     const [file] = await pickFiles({ accept: "picture" });
     if (file) await take(file);
   };
-  const draw = () => {
-    const upload = draft.request.value[field.name] ?? "";
-    if (upload !== drawn) {
-      drawn = upload;
-      error.textContent = "";
-      replace(tools, upload && toolButtons(field, pick));
-      if (upload) replace(stage, picture(upload, () => describe(), (text) => { error.textContent = text; }));
-      else replace(stage, invitation(field, pick));
-    }
-    describe();
-  };
-  const describe = () => {
-    const shown = stage.querySelector("img");
-    caption.textContent = drawn && shown?.naturalWidth ? cropped(stage, shown, size) : drawn ? "" : fieldHelp(field);
-  };
-  const onFiles = ([file]) => (isOfKind(file, "picture") ? take(file) : restoreFile(file));
-  const offs = [
-    draft.request.subscribe(draw, { now: true }),
-    dropZone(element, { accept: "picture or video", onFiles }),
-  ];
-  slots.set(field.name, { take, element });
-  return {
-    element,
-    setSize: (answer) => {
-      size = answer ? { width: answer.plan.width, height: answer.plan.height } : size;
-      describe();
-    },
-    setError: (message) => { error.textContent = message ?? ""; },
-    focus: () => element.querySelector("button")?.focus(),
-    end: () => {
-      slots.delete(field.name);
-      offs.forEach((off) => off());
-    },
-  };
+  return { take, pick };
 }
 
 /** What an empty place shows: a button as large as it. */

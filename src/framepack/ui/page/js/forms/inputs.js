@@ -57,20 +57,7 @@ function keepCaret(input, value) {
 
 /** A number, with a slider where the range is short enough for one. @param {Field} field @param {Given} given @returns {Part} */
 export function numeric(field, given) {
-  const steps = field.step ?? (field.kind === "integer" ? 1 : "any");
-  const input = h("input", {
-    id: given.id,
-    type: "number",
-    inputMode: field.kind === "integer" ? "numeric" : "decimal",
-    step: field.kind === "integer" && steps === 1 ? 1 : "any",
-    min: field.min ?? "",
-    max: field.max ?? "",
-    placeholder: given.placeholder ?? (shown(field, field.default) || unsetText(field)),
-  });
-  const range = sliderRange(field, given);
-  const slider = range && h("input", {
-    type: "range", min: range[0], max: range[1], step: steps, tabIndex: -1, "aria-hidden": "true",
-  });
+  const { input, slider } = numberInputs(field, given);
   let hint = field.default;
   const showSlider = (value) => { if (slider) slider.value = String(value ?? hint ?? slider.min); };
   input.addEventListener("input", () => {
@@ -107,6 +94,24 @@ export function numeric(field, given) {
       if (slider) slider.disabled = isOff;
     },
   };
+}
+
+function numberInputs(field, given) {
+  const steps = field.step ?? (field.kind === "integer" ? 1 : "any");
+  const input = h("input", {
+    id: given.id,
+    type: "number",
+    inputMode: field.kind === "integer" ? "numeric" : "decimal",
+    step: field.kind === "integer" && steps === 1 ? 1 : "any",
+    min: field.min ?? "",
+    max: field.max ?? "",
+    placeholder: given.placeholder ?? (shown(field, field.default) || unsetText(field)),
+  });
+  const range = sliderRange(field, given);
+  const slider = range && h("input", {
+    type: "range", min: range[0], max: range[1], step: steps, tabIndex: -1, "aria-hidden": "true",
+  });
+  return { input, slider };
 }
 
 /** The arrow keys go by the handy step, which is no limit, and begin at what holds now. */

@@ -54,17 +54,48 @@ export function showFrame(session, area) {
 
 /** What is being made, and how many wait: also as a number beside "Queue". */
 function serverStatus(queueLink) {
+  const { link, draw, waits } = statusLink(queueLink);
+  /** @type {Map<string, any>} */
+  const running = new Map();
+  let isLost = false;
+  const tell = () => draw([...running.values()][0], isLost);
+  live.on("video", (video) => {
+    if (video.state === "running") running.set(video.id, video);
+    else running.delete(video.id);
+    tell();
+  });
+  live.on("deleted", ({ id }) => {
+    running.delete(id);
+    tell();
+  });
+  live.on("queue", waits);
+  live.on("connected", async (isThere) => {
+    if (isLost === isThere) announce(t(isThere ? "shell.found" : "shell.lost"));
+    isLost = !isThere;
+    tell();
+    if (!isThere) return;
+    try {
+      waits(await api.get("/queue"));
+      const found = await newest(async () => (await api.get("/videos", { state: "running" })).data);
+      running.clear();
+      for (const video of found) if (video.state === "running") running.set(video.id, video);
+      tell();
+    } catch (error) {
+      report(error);
+    }
+  });
+  return link;
+}
+
+/** The link that says it, and the number beside "Queue". */
+function statusLink(queueLink) {
   const dot = h("span", { class: "shell-dot", "aria-hidden": "true" });
   const text = h("span", { class: "text" }, t("shell.idle"));
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("shell.progress") });
   const count = h("span", { class: "badge count", hidden: true });
   queueLink.append(count);
   const link = h("a", { class: "shell-status", href: "#/queue" }, dot, text, bar);
-  /** @type {Map<string, any>} */
-  const running = new Map();
-  let isLost = false;
-  const draw = () => {
-    const video = [...running.values()][0];
+  const draw = (video, isLost) => {
     link.classList.toggle("is-lost", isLost);
     dot.className = `shell-dot ${isLost ? "lost" : video ? "busy" : ""}`;
     bar.hidden = !video || isLost;
@@ -79,32 +110,7 @@ function serverStatus(queueLink) {
     const words = t("shell.waiting", { count: queue.waiting.length });
     replace(count, h("span", { "aria-hidden": "true" }, queue.waiting.length), visuallyHidden(words));
   };
-  live.on("video", (video) => {
-    if (video.state === "running") running.set(video.id, video);
-    else running.delete(video.id);
-    draw();
-  });
-  live.on("deleted", ({ id }) => {
-    running.delete(id);
-    draw();
-  });
-  live.on("queue", waits);
-  live.on("connected", async (isThere) => {
-    if (isLost === isThere) announce(t(isThere ? "shell.found" : "shell.lost"));
-    isLost = !isThere;
-    draw();
-    if (!isThere) return;
-    try {
-      waits(await api.get("/queue"));
-      const found = await newest(async () => (await api.get("/videos", { state: "running" })).data);
-      running.clear();
-      for (const video of found) if (video.state === "running") running.set(video.id, video);
-      draw();
-    } catch (error) {
-      report(error);
-    }
-  });
-  return link;
+  return { link, draw, waits };
 }
 
 function rendering(video) {
