@@ -1,6 +1,6 @@
 """One forward pass of our transformer against diffusers' class with the same weights.
 
-    python benchmarks/forward.py [--rounds 15] [--rows NAME ...] [--json FILE]
+    PYTHONPATH=src:. python benchmarks/forward.py [--rounds 15] [--rows NAME ...] [--json FILE]
 
 Each row builds both networks once and runs them in turn in one process, so that whatever else the
 machine does meets both alike. Time is the process's CPU seconds, of all threads; the least of all
@@ -14,9 +14,6 @@ per row.
 import argparse
 import copy
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.common import ROOT, machine
 from diffusers import HunyuanVideoFramepackTransformer3DModel
 from torch import Tensor
 
@@ -36,7 +34,6 @@ from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.device import has_fast_bf16
 
-ROOT = Path(__file__).parents[1]
 MIDDLE: dict[str, Any] = {
     "num_attention_heads": 6,
     "attention_head_dim": 64,
@@ -199,23 +196,6 @@ def _takes_onednn(row: Row) -> bool:
 
 def _distance(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
-
-
-def machine() -> dict[str, Any]:
-    """What the figures hold for."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
-    return {
-        "machine": f"{cpu}, {os.cpu_count()} cores",
-        "torch": torch.__version__,
-        "commit": commit,
-    }
 
 
 @torch.inference_mode()

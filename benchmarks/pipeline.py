@@ -19,8 +19,6 @@ difference, where colours go from -1 to 1.
 
 import argparse
 import json
-import platform
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -30,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.common import ROOT, machine
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     FlowMatchEulerDiscreteScheduler,
@@ -56,7 +55,6 @@ from framepack.pipeline.generate import generate
 from framepack.pipeline.takes import empty_history
 from framepack.pipeline.workspace import Workspace
 
-ROOT = Path(__file__).parents[1]
 FPS = 30
 SAMPLING = {"bi-directional": "inverted_anti_drifting", "forward-only": "vanilla"}
 TARGETS = {"latents": 1.5, "decode": None, "file": 2.0, "released": 2.0}
@@ -291,30 +289,6 @@ def _warm_up(case: Case) -> None:
     short = replace(case, plan=plan, best=defaultdict(dict))
     make_ours(short)
     make_theirs(short)
-
-
-def machine() -> dict[str, Any]:
-    """Where this runs, and what."""
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--exclude", "*", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    return {
-        "machine": model,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "commit": commit,
-    }
 
 
 def measure(options: argparse.Namespace, variant: str, folder: Path) -> Iterator[dict[str, Any]]:
