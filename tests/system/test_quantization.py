@@ -206,6 +206,10 @@ def test_nf4_is_not_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framepack.pipeline.quantizing.check_format", lambda *_: None)
     with pytest.raises(InvalidRequest, match="cannot be streamed, and offload is group"):
         loaded("nf4", offload="group")
+    components = loaded("nf4")
+    monkeypatch.setattr(components.networks, "free", lambda: (10**6, 10**12))
+    with pytest.raises(DeviceMemoryError, match="in nf4 it cannot be streamed"):
+        _ = components.transformer
 
 
 @pytest.fixture(scope="module")

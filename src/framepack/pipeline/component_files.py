@@ -57,8 +57,8 @@ def load_quantized(
 ) -> nn.Module:
     """Read a network and quantise it on its way to a device.
 
-    What a transformer's files hold stays in them until it is needed; an encoder, which is read
-    by transformers, is in host memory as a whole for a moment.
+    What the files of the two large networks hold stays in them until it is needed; the small
+    encoders, and a transformer that is changed first, are in host memory as a whole for a moment.
 
     Args:
         name: a network among COMPONENTS.
@@ -71,7 +71,7 @@ def load_quantized(
     Raises:
         CheckpointError: the files are damaged or of another kind.
     """
-    as_stored = name == "transformer" and prepare is None
+    as_stored = name in ("transformer", "text_encoder") and prepare is None
     network = load_network(name, folder, None if as_stored else dtype, torch.device("cpu"))
     if prepare is not None:
         prepare(network)

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.library_logs import hush_libraries
@@ -164,18 +164,17 @@ def quantize_network(
 
 
 def _move_own(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Move the tensors of a module itself, those of its children left out."""
+    """Move the tensors of a module itself, those of its children left out.
 
-    def moved(tensor: Tensor) -> Tensor:
-        wanted = dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.detach().to(device=device, dtype=wanted)
-
+    Buffers keep their number format: frequencies of rotary positions are fp32 in every network.
+    """
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            module._parameters[name] = nn.Parameter(moved(parameter), requires_grad=False)
+            moved = parameter.detach().to(device=device, dtype=dtype)
+            module._parameters[name] = nn.Parameter(moved, requires_grad=False)
     for name, buffer in module._buffers.items():
         if buffer is not None:
-            module._buffers[name] = moved(buffer)
+            module._buffers[name] = buffer.to(device)
 
 
 def _quantized(layer: nn.Linear, kept_as: QuantFormat, dtype: torch.dtype) -> nn.Module:

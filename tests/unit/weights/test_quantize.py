@@ -1,6 +1,8 @@
 """Which layers are quantised, what they take, and how near they stay."""
 
 import importlib.util
+import sys
+import types
 from collections.abc import Callable
 
 import pytest
@@ -140,6 +142,17 @@ def test_the_network_is_never_whole_on_the_device(monkeypatch: pytest.MonkeyPatc
     assert on_device == [1] * len(names)
 
 
+@needs_torchao
+def test_weights_get_the_number_format_and_buffers_keep_theirs() -> None:
+    model = nn.Module()
+    model.layers = nn.ModuleList([nn.Linear(8, 8)])
+    model.register_buffer("inv_freq", torch.tensor([0.1, 1e-4]), persistent=False)
+    quantize_network(model, "text_encoder", "int8", dtype=torch.bfloat16, device=CPU)
+    assert model.inv_freq.dtype == torch.float32
+    assert model.layers[0].bias.dtype == torch.bfloat16
+    assert model.layers[0].weight.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     ("kept_as", "package", "advice"),
     [
@@ -187,3 +200,38 @@ def test_fp8_is_multiplied_by_devices_that_can(
 def test_scales_of_nf4_cannot_be_streamed() -> None:
     assert not can_be_streamed("nf4")
     assert can_be_streamed("fp8")
+
+
+class _Params4bit(nn.Parameter):
+    """What bitsandbytes makes of a weight on the way to a GPU, as its documentation has it."""
+
+    asked: dict[str, object]
+
+    def __new__(cls, data: torch.Tensor, requires_grad: bool, **asked: object) -> "_Params4bit":
+        made: _Params4bit = torch.Tensor._make_subclass(cls, data, requires_grad)
+        made.asked = asked
+        return made
+
+
+class _Linear4bit(nn.Linear):
+    def __init__(self, width: int, out: int, **asked: object) -> None:
+        super().__init__(width, out, bias=bool(asked["bias"]), device="meta")
+        self.asked = asked
+
+
+def test_nf4_hands_the_weight_to_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.SimpleNamespace(
+        nn=types.SimpleNamespace(Linear4bit=_Linear4bit, Params4bit=_Params4bit)
+    )
+    monkeypatch.setitem(sys.modules, "bitsandbytes", fake)
+    plain, model = build(), build().requires_grad_(False)
+    quantize_network(model, "transformer", "nf4", dtype=torch.bfloat16, device=CPU)
+    made = model.get_submodule("transformer_blocks.0.attn.to_q")
+    assert isinstance(made, _Linear4bit)
+    assert made.asked["compute_dtype"] == torch.bfloat16
+    assert made.asked["quant_type"] == "nf4"
+    exact = plain.get_submodule("transformer_blocks.0.attn.to_q")
+    assert torch.equal(made.weight, exact.weight.bfloat16())
+    assert torch.equal(made.bias, exact.bias.bfloat16())
+    head = model.get_submodule("transformer_blocks.0.norm1.linear")
+    assert type(head) is nn.Linear
