@@ -48,7 +48,7 @@ def follow(events: Iterable[framepack.Event]) -> tuple[list[float], list[float]]
 
 def measure(options: argparse.Namespace, variant: str, folder: Path) -> dict[str, Any]:
     """The row of a variant."""
-    settings = Settings.load(device="cpu", dtype=options.dtype)
+    settings = Settings.load(device="cpu", dtype=options.dtype, keep_embeddings=False)
     components = load_components(resolve_spec("tiny"), settings)
     events = framepack.stream(
         output=folder / "out.mp4",

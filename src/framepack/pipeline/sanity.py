@@ -149,7 +149,7 @@ def check_sanity(
         FramePackError: the stored case is missing or damaged.
         MissingWeights: the embedded model is missing.
     """
-    settings = settings or Settings.load()
+    settings = _encoding_anew(settings or Settings.load())
     stored, document = _load(case)
     limit = Distance(**document["limit"])
     components = load_components(PRESETS["tiny"], settings)
@@ -165,6 +165,11 @@ def check_sanity(
     return SanityReport(passed, distance, limit, text)
 
 
+def _encoding_anew(settings: Settings, **changes: str) -> Settings:
+    """The settings without remembered embeddings: the encoders are part of what is tried."""
+    return settings.model_copy(update={"keep_embeddings": False, **changes})
+
+
 def update_sanity(settings: Settings | None = None, *, case: Path = CASE_PATH) -> str:
     """Store the case anew, for the embedded weights as they are now, and derive its limits.
 
@@ -176,7 +181,7 @@ def update_sanity(settings: Settings | None = None, *, case: Path = CASE_PATH) -
             that no limit could tell them apart.
     """
     exact, rounded = (
-        (settings or Settings.load()).model_copy(update={"device": "cpu", "dtype": dtype})
+        _encoding_anew(settings or Settings.load(), device="cpu", dtype=dtype)
         for dtype in ("float32", "bfloat16")
     )
     components = load_components(PRESETS["tiny"], exact)

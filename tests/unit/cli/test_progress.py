@@ -14,7 +14,7 @@ from framepack.cli.progress import (
     choose_display,
     memory_text,
 )
-from framepack.domain.events import Event, Finished
+from framepack.domain.events import Event, Finished, MemoryRanOut
 
 Events = list[Event]
 
@@ -59,6 +59,20 @@ def test_lines_are_sparse_and_say_what_matters(
     assert lines[4].startswith("section 1/2, step 3/3, 1.00 s/step, 0:04 left, ")
     assert lines[1] == "True length: 60 frames."
     assert lines[6] == "60 frames (2.00 s) in 8.0 s, 1.00 s per step, peak memory 1.2 GB"
+
+
+def test_a_run_that_goes_on_with_less_memory_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    met = MemoryRanOut(
+        elapsed_s=1.0, way="smaller tiles", reason="CUDA out of memory. Tried 2 GiB.", section=1
+    )
+    line = "memory ran out (CUDA out of memory); going on with: smaller tiles"
+    _show(LineDisplay(), [met])
+    assert capsys.readouterr().err == f"{line}\n"
+    screen = io.StringIO()
+    _show(BarDisplay(Console(file=screen, force_terminal=True, highlight=False)), [met])
+    assert line in screen.getvalue()
 
 
 def test_a_slow_section_gets_a_line_every_half_minute(

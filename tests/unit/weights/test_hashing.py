@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from framepack.weights import hashing
-from framepack.weights.hashing import HashCache, git_blob_sha1, hash_folder, sha256_file
+from framepack.weights.hashing import (
+    HashCache,
+    git_blob_sha1,
+    hash_folder,
+    identify_folder,
+    sha256_file,
+)
 
 
 @pytest.fixture
@@ -92,3 +98,30 @@ def test_our_own_notes_do_not_count(tmp_path: Path, cache: HashCache) -> None:
     before = hash_folder(folder, cache)
     (folder / ".framepack-manifest.json").write_text("{}")
     assert hash_folder(folder, cache) == before
+
+
+def test_what_is_not_remembered_is_not_read(
+    tmp_path: Path, cache: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _folder(tmp_path / "a", config_json="{}", model_safetensors="weights")
+    file = folder / "model.safetensors"
+    monkeypatch.setattr(hashing, "sha256_file", lambda _: pytest.fail("was read"))
+    assert cache.known(file) is None
+    unread = identify_folder(folder, cache)
+    assert unread == identify_folder(folder, cache)
+    os.utime(file, (1, 1))
+    assert identify_folder(folder, cache) != unread
+
+
+def test_folders_that_were_hashed_are_told_by_content(tmp_path: Path, cache: HashCache) -> None:
+    files = {"config_json": "{}", "model_safetensors": "weights"}
+    one, same = _folder(tmp_path / "a", **files), _folder(tmp_path / "b", **files)
+    other = _folder(tmp_path / "c", config_json="{}", model_safetensors="others!")
+    assert len({identify_folder(each, cache) for each in (one, same, other)}) == 3
+    for each in (one, same, other):
+        hash_folder(each, cache)
+    assert cache.known(one / "model.safetensors") == cache.sha256(one / "model.safetensors")
+    assert identify_folder(one, cache) == identify_folder(same, cache)
+    assert identify_folder(one, cache) != identify_folder(other, cache)
+    (one / "model.safetensors").write_text("changed")
+    assert cache.known(one / "model.safetensors") is None
