@@ -116,8 +116,8 @@ def test_what_differs_stands_in_a_table(comparing: Callable[..., Any]) -> None:
 def test_a_video_that_is_not_finished_cannot_be_compared(
     new_page: Callable[..., Any], studio: Studio, pair: tuple[str, str]
 ) -> None:
-    waiting = studio.queue(model="tiny", prompt="a ball", duration_s=1, num_inference_steps=4)["id"]
-    studio.api.post(f"/v1/videos/{waiting}/cancel")
+    waiting = studio.queue(model="tiny", prompt="a ball", duration_s=20)["id"]
+    studio.api.post(f"/v1/videos/{waiting}/cancel").raise_for_status()
     page = new_page(f"/#/compare/{pair[0]}/{waiting}")
     expect(page.get_by_text("Both videos have to be finished.")).to_be_visible()
     expect(page.locator("video")).to_have_count(0)

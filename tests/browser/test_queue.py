@@ -165,7 +165,7 @@ def test_the_video_at_work_is_shown_and_stopped_with_what_there_is(
 ) -> None:
     page.goto("/#/queue")
     video = studio.queue(
-        prompt="a long pan", model="tiny", duration_s=20, num_inference_steps=6, seed=3
+        prompt="a long pan", model="tiny", duration_s=20, num_inference_steps=20, seed=3
     )
     now = rows(page, "Rendering now")
     expect(now).to_contain_text("a long pan")
