@@ -154,7 +154,8 @@ def measured_size(device: torch.device, dtype: torch.dtype, free_bytes: int) -> 
     """
     weights = _TRIAL_PARAMETERS * dtype.itemsize
     for size in _SMALLER[-1:] if device.type == "cpu" else (FULL, *_SMALLER):
-        working = section_working_bytes(_num_tokens(size, is_full=size == FULL), WIDTH, 4)
+        num_tokens = _num_tokens(size, is_full=size == FULL)
+        working = section_working_bytes(num_tokens, WIDTH, dtype.itemsize)
         if weights + working + _MARGIN_BYTES <= free_bytes:
             return size
     return 0, 0

@@ -49,6 +49,7 @@ def test_a_frame_costs_a_section_by_its_frames() -> None:
 
 def test_more_room_measures_more_and_too_little_measures_nothing() -> None:
     assert measured_size(CUDA, torch.bfloat16, int(24e9)) == FULL
+    assert measured_size(CUDA, torch.bfloat16, int(6e9)) == FULL
     assert measured_size(CUDA, torch.bfloat16, int(5e9)) == (24, 40)
     assert measured_size(CUDA, torch.bfloat16, int(2e9)) == (0, 0)
     assert measured_size(CPU, torch.float32, int(64e9)) == (8, 8)
