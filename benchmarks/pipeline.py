@@ -293,7 +293,7 @@ def _warm_up(case: Case) -> None:
 
 def measure(options: argparse.Namespace, variant: str, folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of a variant."""
-    settings = Settings.load(device="cpu", dtype=options.dtype)
+    settings = Settings.load(device="cpu", dtype=options.dtype, keep_embeddings=False)
     components = load_components(resolve_spec("tiny"), settings)
     picture = ROOT / "examples/hills.jpg"
     plan = plan_video(variant, options.sections, options.steps, options.size, picture)
