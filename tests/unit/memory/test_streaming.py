@@ -152,12 +152,13 @@ def test_streamed_blocks_run_fused(
     def refuse(*_: object) -> None:
         raise AssertionError("a block ran by itself")
 
+    expected = predict(model, inputs)
     for block in (*model.transformer_blocks, *model.single_transformer_blocks):
         monkeypatch.setattr(type(block), "forward", refuse)
     for by in ("block", "layer"):
         streamer = Streamer(model, CPU, by=by)  # type: ignore[arg-type]
         streamer.bring()
-        predict(model, inputs)
+        assert torch.equal(predict(model, inputs), expected)
         streamer.close()
 
 
