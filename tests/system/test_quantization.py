@@ -19,6 +19,7 @@ from framepack.models.spec import PRESETS, resolve_spec
 from framepack.pipeline.components import Components, load_components
 from framepack.pipeline.device import DeviceMemoryError
 from framepack.pipeline.offloading import stored_bytes
+from framepack.pipeline.sanity import check_sanity
 from framepack.pipeline.store_quantized import store_quantized
 from framepack.weights.lora import linear_shapes
 
@@ -200,6 +201,13 @@ def test_what_is_quantised_as_it_is_read_is_not_left_in_its_file(
     monkeypatch.setattr(components.networks, "free", lambda: (room, 10**12))
     with pytest.raises(DeviceMemoryError, match="cannot stay in its file"):
         _ = components.transformer
+
+
+@pytest.mark.full
+def test_the_sanity_check_is_of_exact_weights() -> None:
+    settings = framepack.Settings.load(device="cpu", dtype="float32", quantize="all=int8")
+    plain = framepack.Settings.load(device="cpu", dtype="float32")
+    assert check_sanity(settings).distance == check_sanity(plain).distance
 
 
 def test_nf4_is_not_streamed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,8 +166,11 @@ def check_sanity(
 
 
 def _encoding_anew(settings: Settings, **changes: str) -> Settings:
-    """The settings without remembered embeddings: the encoders are part of what is tried."""
-    return settings.model_copy(update={"keep_embeddings": False, **changes})
+    """The settings without remembered embeddings: the encoders are part of what is tried.
+
+    Nothing is quantised, since that is asked for to change what is computed.
+    """
+    return settings.model_copy(update={"keep_embeddings": False, "quantize": {}, **changes})
 
 
 def update_sanity(settings: Settings | None = None, *, case: Path = CASE_PATH) -> str:
