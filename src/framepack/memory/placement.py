@@ -288,7 +288,9 @@ def _place(size: NetworkSize, room: int, mode: Mode, *, from_disk: bool) -> Netw
     """One network in a room for weights alone."""
     whole = NetworkPlacement(size.name, "whole", size.weight_bytes, size.working_bytes)
     is_whole = size.weight_bytes <= room
-    if mode in ("none", "model") or not (size.block_bytes or mode == "sequential"):
+    # What has no blocks is small, the VAE: by layers it would lose its faster way, and its bits.
+    is_small = not size.block_bytes and (is_whole or mode != "sequential")
+    if mode in ("none", "model") or is_small:
         if is_whole:
             return whole
         raise PlacementError(f"{size.name} needs {_gb(size.weight_bytes)} for its weights")

@@ -201,6 +201,13 @@ def test_group_keeps_no_block_and_disk_says_where_they_come_from() -> None:
     assert (disk.form, disk.resident, disk.from_disk) == ("blocks", (), True)
 
 
+def test_layer_by_layer_a_vae_stays_whole_if_it_fits() -> None:
+    vae = NetworkSize("vae", 490_000_000, (), 28_000_000, 70_000_000)
+    (fits,) = place_group([vae], GB, "sequential")
+    (small,) = place_group([vae], GB // 2, "sequential")
+    assert (fits.form, small.form) == ("whole", "layers")
+
+
 def test_a_large_text_encoder_is_streamed_beside_a_small_one() -> None:
     llama = NetworkSize("text_encoder", GB, (436_000_000,) * 32, GB, 200_000_000)
     clip = NetworkSize("text_encoder_2", 80_000_000, (14_000_000,) * 12, 80_000_000, 10_000_000)
