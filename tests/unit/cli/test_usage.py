@@ -72,7 +72,7 @@ def test_commands_are_listed_in_the_order_of_need(capsys: pytest.CaptureFixture[
         "inspect clip upscale drift encode codecs",
         "serve keys submit follow jobs cancel",
     )
-    assert names == f"{making} {finished} {serving} models lora train eval doctor".split()
+    assert names == f"{making} {finished} {serving} models lora train eval doctor bench".split()
 
 
 def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
