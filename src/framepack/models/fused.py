@@ -47,6 +47,9 @@ Vectors = tuple[Tensor, ...]
 """Shifts, scales with 1 added, and gates of one layer, each [D]."""
 
 _DEVICES = ("cpu", "cuda")  # rotation is a complex product, which not every device has
+# A feed-forward's hidden values are four token widths. In three parts, as a section of 480 x 832 is
+# cut, a single-stream block's peak is 10.7 widths in place of 14.7, and its time within 5 %.
+_MOST_ROWS = 6400
 _KINDS = frozenset(
     {
         ActivatedLinear,
@@ -352,7 +355,8 @@ class _Double(FusedBlock):
             for stream, vectors, feed in zip(streams, modulation, feeds, strict=True):
                 _, _, _, shift, scale, gate = vectors
                 with here(feed):
-                    stream.addcmul_(gate, _feed(feed, _modulated(stream, shift, scale)))
+                    for part in _parts(stream):
+                        part.addcmul_(gate, _feed(feed, _modulated(part, shift, scale)))
 
     def _attend(
         self, streams: tuple[Tensor, Tensor], modulation: tuple[Vectors, ...], phases: Tensor
@@ -367,7 +371,9 @@ class _Double(FusedBlock):
         ]
         for part, pair, turns in zip(wide, norms, (phases, None), strict=True):
             _norm_and_turn(_heads(part, attn.heads, 3)[:, 1:], pair, turns)
-        heads = _heads(torch.cat(wide), attn.heads, 3)
+        joined = torch.cat(wide)
+        del wide, part  # three token widths each that attention can have
+        heads = _heads(joined, attn.heads, 3)
         attended = _attend(attn, heads[:, 2], heads[:, 1], heads[:, 0])
         outs = attn.to_out[0], attn.to_add_out
         parts = attended[:num_latent], attended[num_latent:]
@@ -387,12 +393,39 @@ class _Single(FusedBlock):
 
     def _run(self, x: Tensor, rows: slice, vectors: Vectors, phases: Tensor) -> None:
         """Change some rows; values and keys come from all of them."""
+        if x[rows].shape[0] > _MOST_ROWS:
+            self._run_by_parts(x, rows, vectors, phases)
+            return
         with here(self.block):
             with here(self.block.attn):
                 wide = self._wide(x, rows, vectors, phases)
             out = self.block.proj_out
             with here(out):
                 x[rows].addcmul_(vectors[2], linear(wide, out.weight, out.bias))
+
+    def _run_by_parts(self, x: Tensor, rows: slice, vectors: Vectors, phases: Tensor) -> None:
+        """The same with the feed-forward's hidden values of some rows at a time in memory."""
+        shift, scale, gate = vectors
+        attn, out = self.block.attn, self.block.proj_out
+        with here(self.block), here(attn), here(out):
+            weight, bias = self.weights(0)
+            inner = attn.to_q.out_features
+            normed = _modulated(x, shift, scale)
+            wide = linear(normed, weight[: 2 * inner], bias[: 2 * inner])
+            seen = _heads(wide, attn.heads, 2)
+            _norm_and_turn(seen[:, 1:], (attn.norm_k,), phases)
+            asked = slice(2 * inner, 3 * inner)
+            query = _heads(linear(normed[rows], weight[asked], bias[asked]), attn.heads, 1)
+            _norm_and_turn(query, (attn.norm_q,), phases[rows])
+            attended = _attend(attn, query[:, 0], seen[:, 1], seen[:, 0])
+            del wide, seen, query
+            weight, bias = weight[3 * inner :], bias[3 * inner :]
+            streams = x[rows], normed[rows], attended
+            for part, tokens, saw in zip(*map(_parts, streams), strict=True):
+                hidden = linear(tokens, weight, bias)
+                torch.ops.aten.gelu_(hidden, approximate="tanh")
+                both = torch.cat([saw, hidden], dim=-1)
+                part.addcmul_(gate, linear(both, out.weight, out.bias))
 
     def _wide(self, x: Tensor, rows: slice, vectors: Vectors, phases: Tensor) -> Tensor:
         """What was attended and the feed-forward's hidden values, [n, I + hidden]."""
@@ -410,6 +443,11 @@ class _Single(FusedBlock):
         wide[:, :inner].copy_(_attend(attn, query[:, 0], seen[:, 1], seen[:, 0]))
         torch.ops.aten.gelu_(wide[:, inner:], approximate="tanh")
         return wide
+
+
+def _parts(tokens: Tensor) -> Sequence[Tensor]:
+    """Views of rows, as many at a time as a feed-forward takes, and about equally many."""
+    return tokens.tensor_split(max(1, -(-len(tokens) // _MOST_ROWS)))
 
 
 def _modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import forward_indices
 from framepack.memory.placement import NUM_BUFFERS, held_bytes
 from framepack.memory.streaming import Streamer, block_of
+from framepack.models import fused
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.weights.checkpoint import load_transformer
@@ -35,6 +36,7 @@ def inputs() -> dict[str, Tensor]:
     return section_inputs(forward_indices(3))
 
 
+@pytest.mark.parametrize("most_rows", [6400, 20])
 @pytest.mark.parametrize(
     ("by", "resident"), [("block", ()), ("block", (0, 3)), ("block", (1,)), ("layer", ())]
 )
@@ -43,7 +45,10 @@ def test_a_streamed_network_gives_the_same_bits(
     inputs: dict[str, Tensor],
     by: Units,
     resident: tuple[int, ...],
+    most_rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(fused, "_MOST_ROWS", most_rows)
     plain = predict(model, inputs)
     streamer = Streamer(model, CPU, by=by)
     streamer.bring(resident)

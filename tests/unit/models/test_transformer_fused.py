@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from framepack.domain.packing import inverted_indices
 from framepack.models import fused, transformer
 from framepack.models.fused import fused_blocks, pack_projections
+from framepack.models.linear import linear
 from framepack.models.reuse import Reuse, RunTables
 from framepack.models.transformer import FramePackTransformer3DModel
 
@@ -121,6 +122,25 @@ class TestPacking:
 
 
 class TestNumbers:
+    @pytest.mark.parametrize("most", [1, 7, 40])
+    def test_a_feed_forward_in_parts_gives_the_same(
+        self, most: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, inputs = packed(), section_inputs(SECTION)
+        expected = predict(model, inputs)
+        products: list[int] = []
+
+        def noted(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            products.append(len(x))
+            return linear(x, weight, bias)
+
+        monkeypatch.setattr(fused, "linear", noted)
+        predict(model, inputs)
+        at_once = len(products)
+        monkeypatch.setattr(fused, "_MOST_ROWS", most)
+        assert relative_error(predict(model, inputs), expected) < 1e-6
+        assert len(products) - at_once > at_once
+
     @pytest.mark.parametrize(
         "config",
         [{}, {"num_layers": 0}, {"num_single_layers": 0}, {"num_layers": 1, "mlp_ratio": 2.5}],
