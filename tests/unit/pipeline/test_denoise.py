@@ -398,6 +398,21 @@ def test_ratios_are_those_of_the_steps_in_which_the_network_is_asked() -> None:
     assert _run(denoiser, 5) == [False, False, True, False, False]
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("zero_init_steps", [1, 2])
+def test_a_section_whose_steps_are_all_left_out_has_no_step_cache(
+    method: StepCacheMethod, zero_init_steps: int
+) -> None:
+    spec = FakeSpec(replace(DEFAULTS, magcache_ratios=((1.0,) * 5,)))
+    plan = _plan(step_cache=method, num_inference_steps=5, zero_init_steps=zero_init_steps)
+    redrawn = plan.request.model_copy(update={"video": "clip.mp4", "video_strength": 0.8})
+    plan = plan.model_copy(update={"request": redrawn})
+    assert plan.num_spared_steps == 4
+    network = StillNetwork()
+    assert _run(_denoiser(plan, FakeComponents(network, spec)), 1) == [False]
+    assert not network.calls
+
+
 def test_a_recipe_that_lost_its_ratios_is_refused() -> None:
     spec = FakeSpec(replace(DEFAULTS, magcache_ratios=()))
     with pytest.raises(InvalidRequest, match="framepack models calibrate"):

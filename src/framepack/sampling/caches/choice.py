@@ -31,6 +31,8 @@ def step_caches(plan: Plan, defaults: ModelDefaults, *, num_left_out: int) -> di
     request = plan.request
     if request.step_cache == "off" or not request.step_cache_threshold:
         return {}
+    if num_left_out >= request.num_inference_steps:  # a video's share and zeros leave no call
+        return {}
     return {name: _cache(plan, defaults, num_left_out) for name in PASSES}
 
 
