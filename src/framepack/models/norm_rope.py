@@ -96,5 +96,9 @@ def _kernel() -> Kernel:
     from framepack.models import triton_norm_rope
 
     kernel: Any = triton_norm_rope.norm_and_turn_by_triton
-    launched: Kernel = kernel
+
+    def launched(heads: Tensor, *given: Any) -> None:
+        with torch.cuda.device(heads.device):  # Triton launches on the current one
+            kernel(heads, *given)
+
     return launched

@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import framepack.models
 from framepack.models import norm_rope
 from framepack.models.attention import HeadNorm, rotate
 from framepack.models.norm_rope import norm_and_turn, norm_and_turn_in_torch, takes_triton
@@ -116,6 +119,26 @@ class TestWhoDoesIt:
         heads, weight, phases = case()
         norm_and_turn(heads, weight, 1e-6, phases)
         assert [given[0] is heads and given[3] is phases for given in calls] == [True]
+
+    def test_the_kernel_is_launched_on_the_device_of_the_tokens(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, launched = [0], list[int]()
+
+        @contextmanager
+        def on(device: torch.device) -> Iterator[None]:
+            now.append(device.index)
+            yield
+            now.pop()
+
+        kernels: Any = ModuleType("framepack.models.triton_norm_rope")
+        kernels.norm_and_turn_by_triton = lambda *_: launched.append(now[-1])
+        monkeypatch.setattr(framepack.models, "triton_norm_rope", kernels, raising=False)
+        monkeypatch.setitem(sys.modules, kernels.__name__, kernels)
+        monkeypatch.setattr(torch.cuda, "device", on)
+        heads: Any = SimpleNamespace(device=torch.device("cuda:1"))
+        norm_rope._kernel.__wrapped__()(heads, torch.ones(1), 1e-6, None)
+        assert (launched, now) == ([1], [0])
 
     def test_a_kernel_that_gives_torchs_numbers_is_taken(self) -> None:
         assert norm_rope._agrees(lambda: norm_and_turn_in_torch, CPU, torch.bfloat16)
