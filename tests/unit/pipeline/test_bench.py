@@ -153,6 +153,19 @@ def test_a_quick_look_leaves_the_13b_out_and_says_so(quick_parts: bench.VideoFig
 
 
 @pytest.mark.usefixtures("quick_parts")
+def test_prompt_and_picture_are_encoded_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+
+    def load(_: object, settings: Settings) -> _Device:
+        kept.append(settings.keep_embeddings)
+        return _Device()
+
+    monkeypatch.setattr(bench, "load_components", load)
+    run_bench(Settings.load(device="cpu"), quick=True)
+    assert kept == [False]
+
+
+@pytest.mark.usefixtures("quick_parts")
 def test_too_little_memory_for_the_13b_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "memory_bytes", lambda _: (int(1e9), int(2e9)))
     result = run_bench(Settings.load(device="cpu", dtype="float32"))
