@@ -68,6 +68,8 @@ def command(
 
 def _checked(out: str | None) -> Path | None:
     """Refuse a file that could not be written before a minute is spent on it."""
+    from framepack.media.files import check_output_writable
+
     if out is None:
         return None
     target = Path(out)
@@ -75,6 +77,8 @@ def _checked(out: str | None) -> Path | None:
         raise InvalidRequest(f"--out is {out!r}; it must end in .json")
     if not target.absolute().parent.is_dir():
         raise InvalidRequest(f"--out is {out!r}, but there is no folder {target.parent}")
+    for path in (target, target.with_suffix(".md")):
+        check_output_writable(path, suffixes=(path.suffix,))
     return target
 
 

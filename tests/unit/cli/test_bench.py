@@ -159,3 +159,17 @@ def test_a_file_that_cannot_be_is_refused_before_measuring(
     assert main(["bench", "--out", str(tmp_path / name)]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.glob("report*"))
+
+
+@pytest.mark.parametrize("taken", ["report.json", "report.md"])
+def test_a_folder_in_the_place_of_a_file_is_told_before_measuring(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    taken: str,
+) -> None:
+    (tmp_path / taken).mkdir()
+    monkeypatch.setattr(bench, "run_bench", lambda *_, **__: pytest.fail("measured"))
+    assert main(["bench", "--device", "cpu", "--out", str(tmp_path / "report.json")]) == 2
+    assert f"{taken} exists and is no file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob("report*")] == [taken]
