@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo
 from torch import Tensor, nn
 
 from framepack.domain.choices import AttentionName
 from framepack.domain.packing import RELEASED, inverted_indices
 from framepack.memory.placement import section_working_bytes
-from framepack.models.attention import use_backend
+from framepack.models.attention import JointAttnProcessor, dispatch_name, use_backend
 from framepack.models.autoencoder import StreamingDecoder, use_direct_convolutions
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
@@ -186,7 +185,7 @@ def estimate_published(
     if trial.num_tokens == num_tokens:
         attention_s = trial.attention
     else:
-        timed = _attention_s(device, dtype, _ATTENTION_TOKENS)
+        timed = _attention_s(device, dtype, _ATTENTION_TOKENS, name)
         attention_s = timed * (num_tokens / _ATTENTION_TOKENS) ** 2
     on_progress("its decoder")
     return PublishedEstimate.of(
@@ -263,7 +262,8 @@ def _try_blocks(
         reuse = Reuse()
         network(**arguments, reuse=reuse)  # what later steps and sections find done
         least[name] = least_s(device, lambda kept=reuse: network(**arguments, reuse=kept), 3)  # type: ignore[misc]
-    return Trial(**least, attention=_attention_s(device, dtype, num_tokens), num_tokens=num_tokens)
+    alone = _attention_s(device, dtype, num_tokens, attention)
+    return Trial(**least, attention=alone, num_tokens=num_tokens)
 
 
 def _random_transformer(device: torch.device, dtype: torch.dtype) -> Any:
@@ -321,11 +321,17 @@ def _arguments(device: torch.device, dtype: torch.dtype, size: tuple[int, int]) 
     return arguments
 
 
-def _attention_s(device: torch.device, dtype: torch.dtype, num_tokens: int) -> float:
+def _attention_s(
+    device: torch.device, dtype: torch.dtype, num_tokens: int, name: AttentionName
+) -> float:
+    """Attention alone, by the back end that the layers take."""
+    processor = JointAttnProcessor()
+    processor._attention_backend = dispatch_name(name)
+    processor.uses_onednn = name == "onednn"
     query, key, value = (
-        torch.randn(1, HEADS, num_tokens, HEAD_DIM, device=device, dtype=dtype) for _ in range(3)
+        torch.randn(1, num_tokens, HEADS, HEAD_DIM, device=device, dtype=dtype) for _ in range(3)
     )
-    return least_s(device, lambda: F.scaled_dot_product_attention(query, key, value), 2)
+    return least_s(device, lambda: processor.attend(query, key, value, None), 2)
 
 
 def _decode_s(device: torch.device, dtype: torch.dtype, size: tuple[int, int]) -> float:

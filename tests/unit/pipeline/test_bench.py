@@ -1,11 +1,15 @@
 """A machine's figures: what is reckoned follows from what is measured, and nothing is made up."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 
+from framepack.domain.choices import AttentionName
 from framepack.domain.settings import Settings
+from framepack.models import attention
+from framepack.models.attention import dispatch_name
 from framepack.models.spec import PRESETS
 from framepack.pipeline import bench, bench_published
 from framepack.pipeline.attention import AttentionChoice
@@ -92,6 +96,27 @@ def test_the_13b_is_reckoned_from_small_layers(monkeypatch: pytest.MonkeyPatch) 
     assert estimate.attention in ("sdpa", "onednn")  # all that a CPU has
     assert estimate.section_s == pytest.approx(25 * estimate.step_s + 2.0)
     assert seen == ["layers of the 13B", "its decoder"]
+
+
+@pytest.mark.parametrize("name", ["sdpa", "onednn"])
+def test_attention_is_timed_by_the_back_end_that_was_taken(
+    monkeypatch: pytest.MonkeyPatch, name: AttentionName
+) -> None:
+    taken: list[str] = []
+
+    def onednn(query: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        taken.append("onednn")
+        return query
+
+    def dispatched(query: torch.Tensor, *_: torch.Tensor, **given: Any) -> torch.Tensor:
+        taken.append("sdpa" if given["backend"] == dispatch_name("sdpa") else "another")
+        return query
+
+    monkeypatch.setattr(attention, "attend_with_onednn", onednn)
+    monkeypatch.setattr(attention, "dispatch_attention_fn", dispatched)
+    with torch.inference_mode():
+        bench_published._attention_s(CPU, torch.float32, 400, name)
+    assert set(taken) == {name}
 
 
 def test_back_ends_are_tried_now_and_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
