@@ -10,7 +10,7 @@ from tests.helpers.runs import frames_of, make_video, seconds
 
 import framepack
 from framepack.domain.choices import Offload
-from framepack.domain.events import Event, MemoryRanOut, SectionDone
+from framepack.domain.events import Event, MemoryRanOut, SectionDone, StepDone
 from framepack.models.spec import PRESETS
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.components import Components, load_components
@@ -144,3 +144,27 @@ def test_other_errors_are_not_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(RuntimeError, match="illegal"):
         make_video(tmp_path, loaded(), **ASKED)
     assert len(calls) == 1
+
+
+def test_skipped_steps_of_what_is_made_again_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {
+        **ASKED,
+        "duration_s": seconds(12),
+        "num_inference_steps": 4,
+        "step_cache": "teacache",
+        "step_cache_threshold": 10,
+    }
+    decode = Components.decode
+
+    def short(components: Components, latents: torch.Tensor) -> torch.Tensor:
+        if components._memory_share > 0.5:
+            raise ERROR
+        return decode(components, latents)
+
+    monkeypatch.setattr(Components, "decode", short)
+    events = list[Event]()
+    video = make_video(tmp_path, loaded(), on_event=events.append, **asked)
+    assert len([event for event in events if isinstance(event, StepDone) and event.skipped]) == 6
+    assert video.statistics["num_skipped_steps"] == 4

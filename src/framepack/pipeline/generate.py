@@ -159,6 +159,7 @@ class _Attempt:
     settled: SettledFrames
     measures: SectionMeasures | None
     drift: float
+    num_skipped_steps: int
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,12 @@ class _Run:
         started_s = stats.elapsed_s
 
         attempt = yield from self._attempt(section, state, noise)
-        num_rerolls = 0
+        num_rerolls, num_skipped = 0, attempt.num_skipped_steps
         while attempt.drift > plan.request.drift_limit and num_rerolls < plan.request.reroll:
             num_rerolls += 1
             other = other_noise(plan, section, num_rerolls, noise.shape)
             again = yield from self._attempt(section, state, other)
+            num_skipped += again.num_skipped_steps
             attempt = min(attempt, again, key=lambda each: each.drift)
         settled = attempt.settled
 
@@ -197,6 +199,7 @@ class _Run:
             )
             workspace.save_latents(section, attempt.latents)
             stats.end_section(num_steps * (1 + num_rerolls), _num_frames(segment))
+            stats.num_skipped_steps += num_skipped  # here, for what is given up does not count
             stats.note_memory(self.components.device)
             done = RunState(
                 num_done=number,
@@ -225,7 +228,7 @@ class _Run:
         """Denoise and decode a section, and measure it if sections that drift are made again."""
         plan, stats = self.workspace.plan, self.stats
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="denoise", section=section.index)
-        latents = yield from self._denoise(section, state, noise)
+        latents, num_skipped = yield from self._denoise(section, state, noise)
         history = state.history.add(latents)
 
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="decode", section=section.index)
@@ -235,12 +238,16 @@ class _Run:
             stats.count_tiles(*self.components.tile_counts)
             measures = measured(settled) if plan.request.reroll else None
         drift = drift_score(measures, state.reference) if measures is not None else 0.0
-        return _Attempt(latents, history, settled, measures, drift)
+        return _Attempt(latents, history, settled, measures, drift, num_skipped)
 
     def _denoise(
         self, section: Section, state: RunState, noise: Tensor
-    ) -> Generator[Event, None, Tensor]:
-        """Turn noise into the section's latents [1, C, T, h, w], next to the packed history."""
+    ) -> Generator[Event, None, tuple[Tensor, int]]:
+        """Turn noise into the section's latents [1, C, T, h, w], next to the packed history.
+
+        Returns:
+            The latents, and how many steps were skipped.
+        """
         plan, stats = self.workspace.plan, self.stats
         window = state.history.window(
             section.indices,
@@ -262,11 +269,12 @@ class _Run:
             tables=self.tables,
         )
         preview = PreviewWriter(self.workspace.preview_path, self.components.preview)
+        num_skipped = 0
         for step, seconds in stats.each("denoise", steps):
             with stats.stage("denoise"):
                 shown = preview.show(step)
                 self.components.networks.follow_memory()
-            stats.num_skipped_steps += step.skipped
+            num_skipped += step.skipped
             yield StepDone(
                 elapsed_s=stats.elapsed_s,
                 section=section.index,
@@ -278,7 +286,7 @@ class _Run:
                 preview=shown,
                 skipped=step.skipped,
             )
-        return step.x0
+        return step.x0, num_skipped
 
 
 def _made_with(components: Components) -> dict[str, str]:
