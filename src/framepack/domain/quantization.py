@@ -62,8 +62,8 @@ def read_quantize(value: object) -> dict[Part, QuantFormat]:
             )
         if kept_as.endswith(".gguf"):
             raise InvalidRequest(
-                f"quantize names the file {kept_as}; GGUF files are not read, choose one of "
-                f"{', '.join(QUANT_FORMATS)}, which quantise the original weights"
+                f"quantize names the file {kept_as}; a GGUF file is named as the transformer of a "
+                f"recipe, choose one of {', '.join(QUANT_FORMATS)} here"
             )
         if kept_as not in QUANT_FORMATS:
             raise InvalidRequest(

@@ -22,7 +22,8 @@ from framepack.weights.checkpoint import (
     load_vae,
     quiet_transformers,
 )
-from framepack.weights.locate import read_json
+from framepack.weights.gguf_files import holds_gguf
+from framepack.weights.locate import find_weight_files, read_json
 from framepack.weights.mapped_encoder import map_llama
 from framepack.weights.quantize import quantize_network
 
@@ -72,6 +73,8 @@ def load_quantized(
         CheckpointError: the files are damaged or of another kind.
     """
     as_stored = name in ("transformer", "text_encoder") and prepare is None
+    if name == "transformer" and holds_gguf(find_weight_files(folder)):
+        as_stored = False  # as stored means fp32 there
     network = load_network(name, folder, None if as_stored else dtype, torch.device("cpu"))
     if prepare is not None:
         prepare(network)

@@ -373,9 +373,9 @@ class Networks:
     def _refuse_left_in_file(self, placed: Mapping[str, NetworkPlacement]) -> None:
         """What is quantised as it is read is in memory from then on."""
         for name, placement in placed.items():
-            if placement.from_disk and self.quantization.format_of(name) != "none":
+            if placement.from_disk and self.quantization.leaves_its_file(name):
                 raise PlacementError(
-                    "; disk: what is quantised as it is read cannot stay in its file"
+                    "; disk: what is quantised, or from a GGUF file, cannot stay in its file"
                 )
 
     def _evict_for(self, group: str, needed_bytes: int) -> None:

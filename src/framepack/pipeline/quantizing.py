@@ -14,6 +14,7 @@ from framepack.domain.quantization import PARTS, QuantFormat, in_words
 from framepack.domain.settings import Settings
 from framepack.models.tensor_parts import num_bytes
 from framepack.weights.checkpoint import find_weight_files, stored_shapes
+from framepack.weights.gguf_files import check_gguf
 from framepack.weights.quantize import (
     can_be_streamed,
     check_format,
@@ -35,10 +36,12 @@ class Quantization:
     Attributes:
         formats: by component, of those that are quantised as they are read.
         stored: by component, what those were quantised with that are stored so.
+        from_gguf: whether the transformer is read from a GGUF file, and is exact from then on.
     """
 
     formats: Mapping[str, QuantFormat] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
+    from_gguf: bool = False
 
     @classmethod
     def of(
@@ -60,6 +63,12 @@ class Quantization:
         """
         transformer = folders["transformer"]
         check_stored(transformer)
+        from_gguf = check_gguf(transformer)
+        if from_gguf and settings.offload == "disk":
+            raise InvalidRequest(
+                f"offload disk reads blocks from safetensors, and {transformer} holds a GGUF file; "
+                "use another way"
+            )
         method = stored_method(transformer)
         stored = {"transformer": method} if method else {}
         formats: dict[str, QuantFormat] = {}
@@ -79,13 +88,16 @@ class Quantization:
             for component in PARTS[part]:
                 _refuse_twice(folders[component], part, kept_as)
                 formats[component] = kept_as
-        return cls(formats, stored)
+        return cls(formats, stored, from_gguf)
 
     @property
     def title(self) -> str:
         """For logs and the record of a run: ``transformer fp8``, or "none"."""
-        as_stored = {name: f"stored by {method}" for name, method in self.stored.items()}
-        return in_words({**as_stored, **self.formats})
+        words = {name: f"stored by {method}" for name, method in self.stored.items()}
+        words |= self.formats
+        if self.from_gguf:
+            words["transformer"] = f"from GGUF {words.get('transformer', '')}".strip()
+        return in_words(words)
 
     def format_of(self, component: str) -> QuantFormat:
         """How a component's weights are to be kept once they are read."""
@@ -94,6 +106,12 @@ class Quantization:
     def is_quantized(self, component: str) -> bool:
         """Whether a component is quantised, as it is read or in its files."""
         return component in self.formats or component in self.stored
+
+    def leaves_its_file(self, component: str) -> bool:
+        """Whether a component is in memory once it is read, since it is not computed with as the
+        file has it."""
+        is_gguf = component == "transformer" and self.from_gguf
+        return is_gguf or component in self.formats
 
     def stays_whole(self, component: str) -> bool:
         """Whether a component cannot be streamed."""

@@ -13,6 +13,7 @@ from framepack.models.parts import ComponentSource
 from framepack.models.recipe import RECIPE_NAME, recipe_text
 from framepack.models.spec import ModelSpec
 from framepack.weights.checkpoint import load_transformer
+from framepack.weights.gguf_files import check_gguf
 from framepack.weights.locate import locate, read_json
 from framepack.weights.quantize import check_format, quantize_network
 from framepack.weights.quantized_files import save_quantized, stored_method
@@ -50,6 +51,8 @@ def store_quantized(
     source = locate(spec, "transformer", settings)
     if (method := stored_method(source)) is not None:
         raise InvalidRequest(f"{source} is stored quantised with {method}; name original weights")
+    if check_gguf(source):
+        raise InvalidRequest(f"{source} holds a GGUF file; name original weights")
     if folder.exists():
         raise InvalidRequest(f"{folder} exists; name a new folder")
     try:

@@ -148,7 +148,8 @@ def _present_gb(spec: ModelSpec, settings: Settings) -> float | None:
         folders = set(locate_all(spec, settings).values())
     except (MissingWeights, CheckpointError):
         return None
-    files = {path.resolve() for folder in folders for path in folder.glob("*.safetensors")}
+    kinds = ("*.safetensors", "*.gguf")
+    files = {path.resolve() for folder in folders for kind in kinds for path in folder.glob(kind)}
     return round(sum(path.stat().st_size for path in files) / 1e9, 4)
 
 

@@ -20,6 +20,14 @@ from transformers.utils import logging as transformers_logging
 from framepack.domain.errors import CheckpointError
 from framepack.models.autoencoder import use_direct_convolutions
 from framepack.models.transformer import FramePackTransformer3DModel
+from framepack.weights.gguf_files import (
+    gguf_architecture,
+    gguf_shapes,
+    gguf_tensors,
+    holds_gguf,
+    is_gguf,
+    unmerged,
+)
 from framepack.weights.locate import (
     WeightFiles,
     are_weights_present,
@@ -88,7 +96,8 @@ def load_model(
 
     Args:
         network: its class; ``config.json`` gives the arguments.
-        folder: holds ``config.json`` and safetensors, in one file or in shards with an index.
+        folder: holds ``config.json`` and safetensors, in one file or in shards with an index, or
+            one GGUF file.
         dtype: number format of every floating tensor; None keeps that of the files.
         device: where the tensors end up.
 
@@ -191,12 +200,23 @@ def load_state_dict(
     files = find_weight_files(folder)
     _check_shards(files)
     if expected is not None:
-        compare_shapes(folder, stored_shapes(files), expected)
+        _check_expected(folder, files, expected)
     tensors = {}
-    for name, tensor in read_tensors(files):
+    for name, stored in read_tensors(files):
+        tensor = stored if expected is None else stored.reshape(expected[name])
         wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
         tensors[name] = tensor.to(device=device, dtype=wanted)
     return tensors
+
+
+def _check_expected(folder: Path, files: WeightFiles, expected: Mapping[str, torch.Size]) -> None:
+    if not holds_gguf(files):
+        compare_shapes(folder, stored_shapes(files), expected)
+        return
+    (path,) = files.files
+    kind = gguf_architecture(path) or "nothing about its network"
+    needed = f"the config.json beside it (it says it holds {kind})"
+    compare_shapes(path, unmerged(stored_shapes(files), expected), expected, needed=needed)
 
 
 def read_tensors(files: WeightFiles) -> Iterator[tuple[str, Tensor]]:
@@ -206,6 +226,9 @@ def read_tensors(files: WeightFiles) -> Iterator[tuple[str, Tensor]]:
         CheckpointError: a file is damaged.
     """
     for path in files.files:
+        if is_gguf(path):
+            yield from gguf_tensors(path)
+            continue
         with _opened(path) as shard:
             for name in shard.keys():  # noqa: SIM118
                 yield name, shard.get_tensor(name)
@@ -226,8 +249,11 @@ def stored_shapes(files: WeightFiles) -> dict[str, torch.Size]:
     Raises:
         CheckpointError: a file is damaged.
     """
-    shapes = {}
+    shapes: dict[str, torch.Size] = {}
     for path in files.files:
+        if is_gguf(path):
+            shapes |= gguf_shapes(path)
+            continue
         with _opened(path) as shard:
             for name in shard.keys():  # noqa: SIM118
                 shapes[name] = torch.Size(shard.get_slice(name).get_shape())
@@ -289,6 +315,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _check_shards(files: WeightFiles) -> None:
     """Every file opens, and each shard holds exactly what the index says."""
+    if holds_gguf(files):
+        return
     for path in files.files:
         with _opened(path) as shard:
             stored = set(shard.keys())

@@ -22,7 +22,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 4 * 1024 * 1024
-_CONTENT_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja"})
+_CONTENT_SUFFIXES = frozenset({".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja"})
 
 
 def sha256_file(path: Path) -> str:
@@ -148,6 +148,8 @@ def _content_files(entries: Iterable[Path]) -> list[Path]:
     found = [
         path
         for path in entries
-        if path.suffix in _CONTENT_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in _CONTENT_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
     ]
     return sorted(found, key=lambda path: path.name)

@@ -22,13 +22,14 @@ __all__ = [
 
 _NETWORKS = frozenset({"transformer", "vae", "text_encoder", "text_encoder_2", "image_encoder"})
 _BASE_NAMES = ("diffusion_pytorch_model", "model")
+_GGUF = ".gguf"
 _UNSAFE_SUFFIXES = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
-    """The safetensors files of one network.
+    """The safetensors files of one network, or the GGUF file of a transformer.
 
     Attributes:
         files: one file, or every shard, in the order of their names.
@@ -93,7 +94,7 @@ def are_weights_present(spec: ModelSpec, settings: Settings) -> bool:
 
 
 def find_weight_files(folder: Path) -> WeightFiles:
-    """List the safetensors files of the network in ``folder``.
+    """List the safetensors files of the network in ``folder``, or its one GGUF file.
 
     Raises:
         CheckpointError: the index is damaged, several files stand there without one, or there
@@ -106,6 +107,9 @@ def find_weight_files(folder: Path) -> WeightFiles:
             return _sharded(index)
     found = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
     if not found:
+        gguf = _gguf_files(folder)
+        if len(gguf) == 1:
+            return WeightFiles((gguf[0],))
         raise _nothing_usable(folder)
     # A half-precision copy (model.fp16.safetensors) may stand beside the file it was made from.
     chosen = [path for path in found if path.stem in _BASE_NAMES] or found
@@ -152,6 +156,10 @@ def read_json(path: Path) -> dict[str, object]:
 
 def _search(source: ComponentSource, component: str, settings: Settings) -> tuple[Path | None, str]:
     """The first complete folder, or None and what is wrong with the most wanted one."""
+    path = source.path
+    if path is not None and path.suffix.lower() == _GGUF and not path.is_dir():
+        problem = _why_not_gguf(path, component)
+        return (None, problem) if problem else (path.parent, "")
     if source.path is not None:
         folders = [source.path]
     else:
@@ -179,9 +187,35 @@ def _what_is_missing(folder: Path, component: str) -> str | None:
         return f"{folder} has no {' or '.join(wanted)}"
     if component in _NETWORKS:
         try:
-            find_weight_files(folder)
+            files = find_weight_files(folder)
         except MissingWeights as error:
             return str(error)
+        if component != "transformer" and files.files[0].suffix.lower() == _GGUF:
+            return f"{folder} has a GGUF file, which only the transformer is read from"
+    return None
+
+
+def _gguf_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == _GGUF)
+
+
+def _why_not_gguf(path: Path, component: str) -> str | None:
+    """What is wrong with a GGUF file that a component is to be read from; None if nothing is.
+
+    Its folder stands for it from here on, so nothing else may be there to be read instead.
+    """
+    if component != "transformer":
+        return f"{path} is a GGUF file, which only the transformer is read from"
+    if not path.is_file():
+        return f"there is no file {path}"
+    if not (path.parent / "config.json").is_file():
+        return f"{path} needs the config.json of the transformer it was made from beside it"
+    others = {*_gguf_files(path.parent), *path.parent.glob("*.safetensors*")} - {path}
+    if others:
+        return (
+            f"{path} stands beside {', '.join(sorted(each.name for each in others))}; put it with "
+            "its config.json into a folder of its own"
+        )
     return None
 
 
@@ -211,6 +245,11 @@ def _nothing_usable(folder: Path) -> MissingWeights | CheckpointError:
             f"{folder} holds {', '.join(unsafe)}: such pickle files can run any code when they "
             "are read and are refused; needed: the same weights as .safetensors, which most "
             "publishers offer beside them"
+        )
+    if gguf := _gguf_files(folder):
+        return CheckpointError(
+            f"{folder} holds {', '.join(path.name for path in gguf)}; needed: one GGUF file, with "
+            "its config.json, in a folder of its own"
         )
     return MissingWeights(f"{folder} has no .safetensors file")
 

@@ -34,7 +34,7 @@ def test_it_is_read_as_people_write_it(written: object, read: dict[str, str]) ->
         ("fp4", "asks for 'fp4' for transformer; choose none, fp8"),
         (["text=fp8", "text=int8"], "asks for fp8 and int8 for text; give one"),
         ("vae=fp8", "the VAE is made of 3-D convolutions"),
-        ("transformer=weights.gguf", "GGUF files are not read"),
+        ("transformer=weights.gguf", "named as the transformer of a recipe"),
         ("text=", "has 'text='; write PART=FORMAT"),
         (8, "quantize is 8; write PART=FORMAT"),
     ],
