@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tests.helpers.runs import SMALL, frames_of, make_video, seconds
 
 import framepack
-from framepack.domain.errors import InvalidRequest
+from framepack.domain.errors import InvalidRequest, WorkspaceError
 from framepack.domain.quantization import QuantFormat
 from framepack.models.spec import PRESETS, resolve_spec
 from framepack.pipeline.components import Components, load_components
@@ -256,7 +257,8 @@ def test_what_is_stored_quantised_is_not_quantised_again_and_takes_no_lora(
 @pytest.mark.parametrize(
     ("kept_as", "exists", "message"),
     [
-        ("nf4", False, "format nf4 is not stored; choose fp8"),
+        ("nf4", False, "format nf4 is not stored; choose fp8, int8, int8-dynamic"),
+        ("fp8-dynamic", False, "format fp8-dynamic is not stored"),
         ("int8", True, "exists; name a new folder"),
     ],
 )
@@ -267,3 +269,17 @@ def test_what_cannot_be_stored_is_refused(
     with pytest.raises(InvalidRequest, match=message):
         store_quantized(PRESETS["tiny"], folder, kept_as, framepack.Settings.load())
     assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr("framepack.pipeline.store_quantized.save_quantized", full)
+    with pytest.raises(WorkspaceError, match=r"cannot write .* No space left on device; free some"):
+        store_quantized(
+            PRESETS["tiny"], tmp_path / "models" / "new", "int8", framepack.Settings.load()
+        )
+    assert not list((tmp_path / "models").iterdir())

@@ -8,7 +8,7 @@ import typer
 from framepack.cli.console import write
 from framepack.cli.options import ModelName, ModelsDir
 from framepack.domain.errors import InvalidRequest
-from framepack.domain.quantization import TORCHAO_FORMATS
+from framepack.domain.quantization import STORED_FORMATS
 
 __all__ = ["command"]
 
@@ -21,7 +21,10 @@ def command(
     kept_as: Annotated[
         str,
         typer.Option(
-            "--format", metavar="NAME", show_default=False, help="fp8 or int8; default: fp8."
+            "--format",
+            metavar="NAME",
+            show_default=False,
+            help="fp8, int8 or int8-dynamic; default: fp8.",
         ),
     ] = "fp8",
     models_dir: ModelsDir = None,
@@ -30,10 +33,8 @@ def command(
 
     The other components stay where they are. LoRAs cannot be merged into such a transformer.
     """
-    if kept_as not in TORCHAO_FORMATS:
-        raise InvalidRequest(
-            f"--format is {kept_as!r}; choose {', '.join(sorted(TORCHAO_FORMATS))}"
-        )
+    if kept_as not in STORED_FORMATS:
+        raise InvalidRequest(f"--format is {kept_as!r}; choose {', '.join(sorted(STORED_FORMATS))}")
     from framepack.domain.settings import Settings
     from framepack.models.spec import resolve_spec
     from framepack.pipeline.store_quantized import store_quantized

@@ -10,6 +10,7 @@ __all__ = [
     "PARTS",
     "QUANT_FORMATS",
     "SDNQ_FORMATS",
+    "STORED_FORMATS",
     "TORCHAO_FORMATS",
     "Part",
     "QuantFormat",
@@ -36,6 +37,7 @@ PARTS: Mapping[Part, tuple[str, ...]] = {
 QUANT_FORMATS: tuple[QuantFormat, ...] = get_args(QuantFormat)
 DYNAMIC_FORMATS = frozenset({"fp8-dynamic", "int8-dynamic"})
 TORCHAO_FORMATS = frozenset({"fp8", "fp8-dynamic", "int8", "int8-dynamic"})
+STORED_FORMATS = TORCHAO_FORMATS - {"fp8-dynamic"}  # that is made on a GPU only, others here too
 SDNQ_FORMATS = frozenset({"sdnq-int8", "sdnq-uint4"})
 
 _OF_ALL: tuple[Part, ...] = ("transformer", "text", "vision")

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from framepack.domain.errors import InvalidRequest, WorkspaceError
-from framepack.domain.quantization import TORCHAO_FORMATS, QuantFormat
+from framepack.domain.quantization import STORED_FORMATS, QuantFormat
 from framepack.domain.settings import Settings
 from framepack.models.parts import ComponentSource
 from framepack.models.recipe import RECIPE_NAME, recipe_text
@@ -43,9 +44,9 @@ def store_quantized(
         MissingWeights: the transformer is not on this machine.
         WorkspaceError: the folder cannot be written.
     """
-    if kept_as not in TORCHAO_FORMATS:
+    if kept_as not in STORED_FORMATS:
         raise InvalidRequest(
-            f"format {kept_as} is not stored; choose {', '.join(sorted(TORCHAO_FORMATS))}"
+            f"format {kept_as} is not stored; choose {', '.join(sorted(STORED_FORMATS))}"
         )
     check_format(kept_as, "transformer", _CPU)
     source = locate(spec, "transformer", settings)
@@ -61,9 +62,10 @@ def store_quantized(
             part = Path(made) / "model"
             _write(spec, source, part, kept_as, folder)
             part.replace(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise WorkspaceError(
-            f"cannot write {folder}: {error.strerror}; free some space or choose another folder"
+            f"cannot write {folder}: {reason}; free some space or choose another folder"
         ) from error
     return folder / RECIPE_NAME
 
