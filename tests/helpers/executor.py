@@ -1,6 +1,7 @@
 """Work on tasks by a thread of the test, in the place of a worker's process."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,16 +11,18 @@ from framepack.service.executor import Message, Task
 __all__ = ["ThreadExecutor"]
 
 
-class ThreadExecutor:
+class ThreadExecutor(ABC):
     """Works on one task at a time.
 
     Attributes:
         settings: what it was told to use last.
+        model: what it was told to read; networks are read when they are needed.
     """
 
     settings: Settings
 
     def __init__(self) -> None:
+        self.model: str | None = None
         self._said: list[Message] = []
         self._news = threading.Condition()
         self._stopped: set[str] = set()
@@ -50,10 +53,10 @@ class ThreadExecutor:
         return {"alive": True, "busy": self.capacity == 0}
 
     def load(self, model: str) -> None:
-        """Networks are read when they are needed."""
+        self.model = model
 
     def unload(self) -> None:
-        """They stay."""
+        self.model = None
 
     def close(self, timeout_s: float) -> None:
         self._stopped.add("all")
@@ -68,6 +71,6 @@ class ThreadExecutor:
             self._said.append(message)
             self._news.notify_all()
 
+    @abstractmethod
     def _work(self, task: Task) -> None:
         """Do a task, and say what becomes of it."""
-        raise NotImplementedError
