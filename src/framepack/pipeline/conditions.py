@@ -152,17 +152,7 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
             end_latent = _encode_picture(end, "end", plan.seed, components)
         end_noise = seeded_generator(plan.seed, "end strength")
         end_anchor = weaken(end_latent, request.end_strength, end_noise)
-
-    section_anchors = {
-        str(path): weaken(
-            _encode_picture(picture, f"section {index}", plan.seed, components),
-            request.start_strength,
-            seeded_generator(plan.seed, f"section {index} strength"),
-        )
-        for index, (path, picture) in enumerate(
-            zip(request.section_pictures, pictures.sections, strict=True)
-        )
-    }
+    section_anchors = _section_anchors(plan, components, pictures)
 
     image_embeds = mix_vision(
         components.encode_vision(start),
@@ -180,6 +170,21 @@ def encode_conditions(plan: Plan, components: Components, pictures: Pictures) ->
         image_embeds=image_embeds,
         section_anchors=section_anchors,
     )
+
+
+def _section_anchors(plan: Plan, components: Components, pictures: Pictures) -> dict[str, Tensor]:
+    """Latents of the pictures that sections have of their own, by path, as strong as the start."""
+    request = plan.request
+    return {
+        str(path): weaken(
+            _encode_picture(picture, f"section {index}", plan.seed, components),
+            request.start_strength,
+            seeded_generator(plan.seed, f"section {index} strength"),
+        )
+        for index, (path, picture) in enumerate(
+            zip(request.section_pictures, pictures.sections, strict=True)
+        )
+    }
 
 
 def encoders_to_load(plan: Plan, components: Components, pictures: Pictures) -> set[str]:

@@ -182,14 +182,7 @@ class _Run:
         logger.info("section %d, %d of %d", section.index, number, plan.num_sections)
         started_s = stats.elapsed_s
 
-        attempt = yield from self._attempt(section, state, noise)
-        num_rerolls, num_skipped = 0, attempt.num_skipped_steps
-        while attempt.drift > plan.request.drift_limit and num_rerolls < plan.request.reroll:
-            num_rerolls += 1
-            other = other_noise(plan, section, num_rerolls, noise.shape)
-            again = yield from self._attempt(section, state, other)
-            num_skipped += again.num_skipped_steps
-            attempt = min(attempt, again, key=lambda each: each.drift)
+        attempt, num_rerolls, num_skipped = yield from self._best_attempt(section, state, noise)
         settled = attempt.settled
 
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
@@ -221,6 +214,26 @@ class _Run:
             num_rerolls=num_rerolls,
         )
         return done
+
+    def _best_attempt(
+        self, section: Section, state: RunState, noise: Tensor
+    ) -> Generator[Event, None, tuple[_Attempt, int, int]]:
+        """Make a section, again from other noise as long as it drifts and may be.
+
+        Returns:
+            The attempt that drifts least, how many there were beside the first, and the steps
+            that were skipped in all.
+        """
+        plan = self.workspace.plan
+        attempt = yield from self._attempt(section, state, noise)
+        num_rerolls, num_skipped = 0, attempt.num_skipped_steps
+        while attempt.drift > plan.request.drift_limit and num_rerolls < plan.request.reroll:
+            num_rerolls += 1
+            other = other_noise(plan, section, num_rerolls, noise.shape)
+            again = yield from self._attempt(section, state, other)
+            num_skipped += again.num_skipped_steps
+            attempt = min(attempt, again, key=lambda each: each.drift)
+        return attempt, num_rerolls, num_skipped
 
     def _attempt(
         self, section: Section, state: RunState, noise: Tensor
