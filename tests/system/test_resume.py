@@ -35,6 +35,9 @@ NUM_FRAMES = 3 * SECTION_FRAMES + 1
 CHILD = """
 import json, sys
 import framepack
+from framepack.pipeline import storing
+if sys.argv[2] == "beside":
+    storing.costs_nothing_beside = lambda device: True
 for event in framepack.stream(**json.loads(sys.argv[1])):
     print(type(event).__name__, flush=True)
 """
@@ -67,9 +70,9 @@ class Reference(NamedTuple):
     """Mean seconds from one event to the next."""
 
 
-def _start(arguments: dict[str, Any]) -> "subprocess.Popen[str]":
+def _start(arguments: dict[str, Any], stored: str = "in turn") -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(arguments)],
+        [sys.executable, "-c", CHILD, json.dumps(arguments), stored],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(SOURCE), "FRAMEPACK_DTYPE": "float32"},
         text=True,
@@ -93,9 +96,11 @@ def references(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> dict[
     return made
 
 
-def _start_and_kill(arguments: dict[str, Any], num_events: int, delay_s: float) -> None:
+def _start_and_kill(
+    arguments: dict[str, Any], num_events: int, delay_s: float, stored: str
+) -> None:
     """Start a run and kill it some time after so many events."""
-    with _start(arguments) as child:
+    with _start(arguments, stored) as child:
         assert child.stdout is not None
         for _ in range(num_events):
             assert child.stdout.readline()
@@ -107,12 +112,14 @@ def _start_and_kill(arguments: dict[str, Any], num_events: int, delay_s: float) 
 _QUICK = (7, 12)
 
 
+@pytest.mark.parametrize("stored", ["in turn", "beside"])
 @pytest.mark.parametrize(
     "number",
     [n if n in _QUICK else pytest.param(n, marks=pytest.mark.full) for n in range(20)],
 )
 def test_a_killed_run_is_finished_frame_by_frame_the_same(
     number: int,
+    stored: str,
     tmp_path: Path,
     picture: Path,
     references: dict[str, Reference],
@@ -126,7 +133,7 @@ def test_a_killed_run_is_finished_frame_by_frame_the_same(
     share = (number // 2 + chance.random()) / 10
     num_events = 1 + int(share * reference.num_events)
     delay_s = chance.random() * reference.event_s
-    _start_and_kill(_arguments(tmp_path, picture, variant), num_events, delay_s)
+    _start_and_kill(_arguments(tmp_path, picture, variant), num_events, delay_s, stored)
     if (tmp_path / "run" / "run.json").exists():  # else it died after its last act
         framepack.resume(tmp_path / "run", components=components)
     assert not (tmp_path / "run").exists()

@@ -26,30 +26,34 @@ class Pace:
     step: int = 0
     num_steps: int = 0
     step_s: float | None = None
-    _is_done: bool = False
-    _steps_s: float = 0.0
+    _num_done: int | None = None
+    _steps_s: dict[int, float] = field(default_factory=dict)
     _besides_s: list[float] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
         """Take in an event; those that say nothing about the pace are ignored."""
         if isinstance(event, StepDone):
-            if event.step == 1:
-                self._steps_s = 0.0
-            self.section, self.num_sections = event.render_index + 1, event.num_sections
+            index = event.render_index
+            self.section, self.num_sections = index + 1, event.num_sections
             self.step, self.num_steps = event.step, event.num_steps
-            self._is_done = False
-            self._steps_s += event.seconds
+            if self._num_done is None:  # those before it were done by an earlier process
+                self._num_done = index
+            before = self._steps_s.get(index, 0.0) if event.step > 1 else 0.0
+            self._steps_s[index] = before + event.seconds
             last = self.step_s if self.step_s is not None else event.seconds
             self.step_s = last + _WEIGHT * (event.seconds - last)
         elif isinstance(event, SectionDone):
-            self.section, self.num_sections = event.render_index + 1, event.num_sections
-            self._is_done = True
-            self._besides_s.append(max(event.seconds - self._steps_s, 0.0))
+            # It may be told when the next section is at work already.
+            self.section = max(self.section, event.render_index + 1)
+            self.num_sections = event.num_sections
+            self._num_done = max(self.num_done, event.render_index + 1)
+            steps_s = self._steps_s.pop(event.render_index, 0.0)
+            self._besides_s.append(max(event.seconds - steps_s, 0.0))
 
     @property
     def num_done(self) -> int:
         """Finished sections."""
-        return self.section if self._is_done else max(self.section - 1, 0)
+        return self._num_done or 0
 
     @property
     def steps_done(self) -> int:

@@ -23,7 +23,6 @@ from framepack.domain.events import (
     Event,
     Finished,
     Planned,
-    SectionDone,
     StageStarted,
     StepDone,
 )
@@ -31,6 +30,7 @@ from framepack.domain.plan import Plan, Section
 from framepack.domain.settings import Settings
 from framepack.media.drift import SectionMeasures
 from framepack.models.reuse import RunTables
+from framepack.pipeline import storing
 from framepack.pipeline.components import Components
 from framepack.pipeline.conditions import Conditions, encode_conditions
 from framepack.pipeline.decode import SettledFrames, decode_section
@@ -42,7 +42,7 @@ from framepack.pipeline.memory_retries import retrying
 from framepack.pipeline.offloading import section_tokens
 from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.reroll import drift_score, measured, other_noise
-from framepack.pipeline.run_state import RunState, Segment
+from framepack.pipeline.run_state import Carried, RunState
 from framepack.pipeline.statistics import RunStatistics
 from framepack.pipeline.takes import first_state
 from framepack.pipeline.vae import open_decoder
@@ -120,16 +120,19 @@ def _make(
     conditions, state = yield from retrying(
         lambda: _encode(workspace, components, state, stats), components, stats
     )
-    run = _Run(workspace, components, conditions, stats)
     noises = section_noises(
         plan, _section_shape(plan, conditions), first_render_index=state.num_done
     )
-    for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
-        render = partial(run.render, section, state, noise)
-        state = yield from retrying(render, components, stats, section=section.index)
+    is_beside = storing.costs_nothing_beside(components.device)
+    with storing.SectionStore(workspace, state, stats, is_beside=is_beside) as store:
+        run = _Run(workspace, components, conditions, stats, store)
+        carried = state.carried
+        for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
+            render = partial(run.render, section, carried, noise)
+            carried = yield from retrying(render, components, stats, section=section.index)
 
     yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
-    yield _finish(workspace, state, stats, components.device)
+    yield _finish(workspace, store.state, stats, components.device)
 
 
 def _encode(
@@ -170,53 +173,42 @@ class _Run:
     components: Components
     conditions: Conditions
     stats: RunStatistics
+    store: storing.SectionStore
     tables: RunTables = field(default_factory=RunTables)
 
     def render(
-        self, section: Section, state: RunState, noise: Tensor
-    ) -> Generator[Event, None, RunState]:
-        """Denoise, decode, blend and store one section; return the state after it."""
-        plan, stats, workspace = self.workspace.plan, self.stats, self.workspace
+        self, section: Section, before: Carried, noise: Tensor
+    ) -> Generator[Event, None, Carried]:
+        """Denoise, decode and blend one section, have it stored, and return what it leaves."""
+        plan, stats, store = self.workspace.plan, self.stats, self.store
         num_steps = plan.request.num_inference_steps - plan.num_spared_steps
         number = section.render_index + 1
         logger.info("section %d, %d of %d", section.index, number, plan.num_sections)
         started_s = stats.elapsed_s
 
-        attempt, num_rerolls, num_skipped = yield from self._best_attempt(section, state, noise)
-        settled = attempt.settled
-
+        attempt, num_rerolls, num_skipped = yield from self._best_attempt(section, before, noise)
+        carried = Carried(
+            attempt.history, attempt.settled.seam, before.reference or attempt.measures
+        )
+        yield from store.stored(wait=True)
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
-        with stats.stage("write"):
-            segment = workspace.write_segment(
-                section.segment_name, settled.start_frame, settled.frames(plan.num_kept_frames)
-            )
-            workspace.save_latents(section, attempt.latents)
-            stats.end_section(num_steps * (1 + num_rerolls), _num_frames(segment))
-            stats.num_skipped_steps += num_skipped  # here, for what is given up does not count
-            stats.note_memory(self.components.device)
-            done = RunState(
-                num_done=number,
-                history=attempt.history,
-                seam=settled.seam,
-                segments=(*state.segments, segment) if segment else state.segments,
-                statistics=stats.to_state(),
-                reference=state.reference or attempt.measures,
-            )
-            workspace.commit(done)
-        yield SectionDone(
-            elapsed_s=stats.elapsed_s,
-            section=section.index,
-            render_index=section.render_index,
-            num_sections=plan.num_sections,
-            seconds=stats.elapsed_s - started_s,
-            segment=str(workspace.segment_path(segment.name)) if segment else None,
+        stats.num_skipped_steps += num_skipped  # here, for what is given up does not count
+        stats.note_memory(self.components.device)
+        rendered = storing.Rendered(
+            section,
+            attempt.latents,
+            attempt.settled,
+            carried,
+            started_s,
             drift=attempt.drift if plan.request.reroll else None,
             num_rerolls=num_rerolls,
         )
-        return done
+        store.put(rendered, num_steps=num_steps * (1 + num_rerolls))
+        yield from store.stored()
+        return carried
 
     def _best_attempt(
-        self, section: Section, state: RunState, noise: Tensor
+        self, section: Section, before: Carried, noise: Tensor
     ) -> Generator[Event, None, tuple[_Attempt, int, int]]:
         """Make a section, again from other noise as long as it drifts and may be.
 
@@ -225,36 +217,36 @@ class _Run:
             that were skipped in all.
         """
         plan = self.workspace.plan
-        attempt = yield from self._attempt(section, state, noise)
+        attempt = yield from self._attempt(section, before, noise)
         num_rerolls, num_skipped = 0, attempt.num_skipped_steps
         while attempt.drift > plan.request.drift_limit and num_rerolls < plan.request.reroll:
             num_rerolls += 1
             other = other_noise(plan, section, num_rerolls, noise.shape)
-            again = yield from self._attempt(section, state, other)
+            again = yield from self._attempt(section, before, other)
             num_skipped += again.num_skipped_steps
             attempt = min(attempt, again, key=lambda each: each.drift)
         return attempt, num_rerolls, num_skipped
 
     def _attempt(
-        self, section: Section, state: RunState, noise: Tensor
+        self, section: Section, before: Carried, noise: Tensor
     ) -> Generator[Event, None, _Attempt]:
         """Denoise and decode a section, and measure it if sections that drift are made again."""
         plan, stats = self.workspace.plan, self.stats
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="denoise", section=section.index)
-        latents, num_skipped = yield from self._denoise(section, state, noise)
-        history = state.history.add(latents)
+        latents, num_skipped = yield from self._denoise(section, before, noise)
+        history = before.history.add(latents)
 
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="decode", section=section.index)
         with stats.stage("decode"):
             start, decode = self.conditions.start_latent, self.components.decode
-            settled = decode_section(plan, section, history, start, state.seam, decode)
+            settled = decode_section(plan, section, history, start, before.seam, decode)
             stats.count_tiles(*self.components.tile_counts)
             measures = measured(settled) if plan.request.reroll else None
-        drift = drift_score(measures, state.reference) if measures is not None else 0.0
+        drift = drift_score(measures, before.reference) if measures is not None else 0.0
         return _Attempt(latents, history, settled, measures, drift, num_skipped)
 
     def _denoise(
-        self, section: Section, state: RunState, noise: Tensor
+        self, section: Section, before: Carried, noise: Tensor
     ) -> Generator[Event, None, tuple[Tensor, int]]:
         """Turn noise into the section's latents [1, C, T, h, w], next to the packed history.
 
@@ -262,7 +254,7 @@ class _Run:
             The latents, and how many steps were skipped.
         """
         plan, stats = self.workspace.plan, self.stats
-        window = state.history.window(
+        window = before.history.window(
             section.indices,
             # Only here: in later sections real history has taken its place.
             end_latent=self.conditions.end_anchor if section.is_first_rendered else None,
@@ -288,6 +280,7 @@ class _Run:
                 shown = preview.show(step)
                 self.components.networks.follow_memory()
             num_skipped += step.skipped
+            yield from self.store.stored()
             yield StepDone(
                 elapsed_s=stats.elapsed_s,
                 section=section.index,
@@ -318,10 +311,6 @@ def _section_shape(plan: Plan, conditions: Conditions) -> tuple[int, ...]:
     """[1, C, T, h, w] of one section's latents."""
     batch, channels, _, height, width = conditions.start_latent.shape
     return batch, channels, plan.latent_window_size, height, width
-
-
-def _num_frames(segment: Segment | None) -> int:
-    return segment.num_frames if segment is not None else 0
 
 
 def _finish(

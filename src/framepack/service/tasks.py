@@ -164,11 +164,16 @@ class TaskRunner:
         events = self._begin(task, folder)
         for done in _told_again(folder.run):
             on_event(done.to_dict())
+        unstored = set[int | None]()
         try:
             for event in events:
                 stage = event.stage if isinstance(event, StageStarted) else None
+                if isinstance(event, StageStarted) and event.stage == "write":
+                    unstored.add(event.section)
+                elif isinstance(event, SectionDone):
+                    unstored.discard(event.section)
                 if stage is not None or isinstance(event, SectionDone):
-                    self.is_worth_waiting = stage in ("decode", "write")
+                    self.is_worth_waiting = stage == "decode" or bool(unstored)
                 on_event(event.to_dict())
                 if isinstance(event, Finished):
                     output = _output_of(event, folder)

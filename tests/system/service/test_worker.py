@@ -1,13 +1,14 @@
 """A task in the worker: it resumes, mends, falls back, answers again, and never leaves a doubt."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.helpers.gate import Gate, written_beside
 from tests.helpers.runs import SMALL, frames_of
 
 import framepack
@@ -31,6 +32,7 @@ class Trial:
         self.folder.make()
         self.events: list[dict[str, Any]] = []
         self.runner = runner or TaskRunner(SETTINGS)
+        self.watch: Callable[[dict[str, Any]], object] = lambda event: None
 
     def run(
         self,
@@ -51,9 +53,13 @@ class Trial:
         }
         return self.runner.run(
             task,
-            on_event=lambda event: self.events.append(dict(event)),
+            on_event=self._hear,
             is_stopped=lambda: bool(until) and self.kinds.count(until) >= at,
         )
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        self.events.append(dict(event))
+        self.watch(self.events[-1])
 
     @property
     def kinds(self) -> list[str]:
@@ -132,6 +138,26 @@ def test_what_is_decoded_when_it_is_stopped_is_kept(trial: Trial) -> None:
     trial.folder.make()
     trial.run(until="StageStarted", at=5)
     assert trial.kinds[-1] == "SectionDone"
+
+
+def test_a_section_is_waited_for_as_long_as_it_is_being_written(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_beside(monkeypatch)
+    gate, waited = Gate(monkeypatch), dict[str, bool]()
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["event"] in ("StepDone", "SectionDone"):
+            name = f"{event['event']} {event['render_index']}"
+            waited.setdefault(name, trial.runner.is_worth_waiting)
+        if event["event"] == "StepDone" and event["render_index"] == 1:
+            gate.open()
+
+    trial.watch = watch
+    trial.run(duration_s=0.8)
+    expected = {"StepDone 0": False, "StepDone 1": True, "SectionDone 0": False}
+    assert {name: waited[name] for name in expected} == expected
+    assert trial.kinds.count("SectionDone") == 2
 
 
 def test_a_finished_task_is_not_done_again(trial: Trial) -> None:

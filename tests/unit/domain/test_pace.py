@@ -58,6 +58,14 @@ def test_a_resumed_run_starts_where_it_was() -> None:
     assert (pace.section, pace.steps_done) == (2, 6)
 
 
+def test_a_section_may_be_told_while_the_next_one_is_at_work() -> None:
+    in_turn = [*(_step(i) for i in range(1, 5)), _done(0, seconds=6.0), _step(1, section=1)]
+    late = [*in_turn[:4], _step(1, section=1), _done(0, seconds=6.0)]
+    assert _after(*late[:-1]).num_done == 0
+    assert _after(*late) == _after(*in_turn)
+    assert _after(*late, _step(2, section=1)).left_s == pytest.approx(2 + 2 + 4 + 2)
+
+
 def test_newer_steps_count_more() -> None:
     slow = _after(_step(1), _step(2), _step(3, seconds=11.0)).step_s
     assert slow is not None

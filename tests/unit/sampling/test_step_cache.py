@@ -54,6 +54,13 @@ def test_threshold_zero_computes_every_call_even_of_the_same(kind: type[StepCach
 
 
 @pytest.mark.parametrize("kind", [TeaCache, FirstBlockCache])
+def test_a_change_from_nothing_is_computed(kind: type[StepCache]) -> None:
+    """Of zeros no change is known, and what is not known is not skipped."""
+    assert skips(kind(6, 0.5), [0.0] * 6) == [False] * 6
+    assert skips(kind(6, 0.5), [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]) == [*[False] * 3, True, True, False]
+
+
+@pytest.mark.parametrize("kind", [TeaCache, FirstBlockCache])
 def test_a_sudden_change_is_computed(kind: type[StepCache]) -> None:
     values = [1.0, 1.0, 5.0, 5.0, 5.0]
     assert skips(kind(5, 0.5), values) == [False, True, False, True, False]

@@ -205,3 +205,7 @@ def test_a_skipped_call_adds_to_its_input_what_the_last_computed_one_added() -> 
 
 def test_latents_that_stand_still_are_skipped() -> None:
     assert run_easy(0.1, [1.0] * 5) == [False, False, True, True, False]
+
+
+def test_latents_that_stood_still_say_nothing_about_a_change() -> None:
+    assert run_easy(0.1, [1.0, 1.0, 1.01, 1.01, 1.01]) == [False, False, False, True, False]

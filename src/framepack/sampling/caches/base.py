@@ -72,6 +72,10 @@ class StepCache(ABC):
     def _has_moved(self, signal: Tensor, *, must_run: bool) -> bool:
         """Whether to run; it does if it must."""
 
+    def _is_large(self, change: float) -> bool:
+        """Whether a change reaches the threshold; one that is no number, as of zeros, does."""
+        return not change < self.threshold
+
     def _again(self) -> Tensor | None:
         """What a skipped call adds: what the last one that ran added."""
         return self._added

@@ -1,5 +1,7 @@
 """EasyCache: skip the network while its output is expected to stay nearly the same."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -41,16 +43,17 @@ class EasyCache(StepCache):
         if self._last_run is not None:
             moved = _mean_distance(entered, self._last_run[0])
             # Latents that stand still say nothing about what a change would do.
-            self._rate = _mean_distance(output, self._last_run[1]) / moved if moved else 0.0
+            self._rate = _mean_distance(output, self._last_run[1]) / moved if moved else math.inf
         self._size = float(output.abs().mean(dtype=torch.float32))
         self._last_run = entered, output
         super().keep(added)
 
     def _has_moved(self, signal: Tensor, *, must_run: bool) -> bool:
         if not must_run and self._before is not None:
-            change = self._rate * _mean_distance(signal, self._before)
-            self._sum += change / self._size if self._size else 0.0
-            must_run = self._sum >= self.threshold
+            moved = _mean_distance(signal, self._before)
+            if moved:  # else nothing changes, whatever the rate
+                self._sum += self._rate * moved / self._size if self._size else math.inf
+            must_run = self._is_large(self._sum)
         self._before = signal
         if must_run:
             self._sum = 0.0

@@ -21,7 +21,7 @@ class FirstBlockCache(StepCache):
 
     def _has_moved(self, signal: Tensor, *, must_run: bool) -> bool:
         if not must_run and self._of_last_run is not None:
-            must_run = relative_change(signal, self._of_last_run) >= self.threshold
+            must_run = self._is_large(relative_change(signal, self._of_last_run))
         if must_run:
             self._of_last_run = signal
         return must_run

@@ -34,7 +34,7 @@ class TeaCache(StepCache):
     def _has_moved(self, signal: Tensor, *, must_run: bool) -> bool:
         if not must_run and self._before is not None:
             self._sum += self._rescaled(relative_change(signal, self._before))
-            must_run = self._sum >= self.threshold
+            must_run = self._is_large(self._sum)
         self._before = signal
         if must_run:
             self._sum = 0.0
