@@ -54,8 +54,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+_ORDER = ("browser", "unit", "parity", "system")
+"""Folders of tests, as they are begun. What waits for a browser goes first: of several processes,
+one gets these alone, and the short tests that follow them even out the ends."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tiers that were not asked for, or that this machine cannot run."""
+    """Skip the tiers that were not asked for, or that this machine cannot run; order the rest."""
+    items.sort(key=_place)
     reasons = {}
     if not config.getoption("--full"):
         reasons["full"] = "a long test: run.py test --full"
@@ -67,6 +73,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return _ORDER.index(folder) if folder in _ORDER else len(_ORDER)
 
 
 def _has_accelerator() -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -19,7 +20,7 @@ from tests.helpers.tiny_vae import random_tiny_vae, save_tiny_vae
 import framepack
 from framepack.cli.main import main
 from framepack.domain.errors import FramePackError, InvalidRequest, WorkspaceError
-from framepack.domain.events import SectionDone
+from framepack.domain.events import Event, SectionDone, StepDone
 from framepack.media.exports import open_raw_frames
 from framepack.media.images import to_frames
 from framepack.models.tiny_vae import TinyVaeDecoder, TinyVaeLayout
@@ -276,6 +277,29 @@ def test_remote_frames_are_those_of_the_full_vae(
     assert {each.headers["Authorization"] for each in endpoint.asked} == {"Bearer secret-key"}
     said = json.dumps(framepack.inspect(tmp_path / "far" / "out.mp4").document["request"])
     assert '"vae": "remote"' in said
+
+
+def test_a_section_is_decoded_far_away_while_the_next_one_is_denoised(
+    tmp_path: Path, components: Components, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_denoised, decode = threading.Event(), remote_vae.RemoteVae.decode
+
+    def slow(vae: remote_vae.RemoteVae, latents: torch.Tensor) -> torch.Tensor:
+        assert is_denoised.wait(60), "the second section waited for the first"
+        return decode(vae, latents)
+
+    monkeypatch.setattr(remote_vae.RemoteVae, "decode", slow)
+    asked: dict[str, Any] = {**SMALL, "duration_s": seconds(33), "vae": "remote"}
+    settings = _settings(remote_vae_url=endpoint.url)
+    found = _raw(
+        tmp_path / "far", components, settings=settings, **asked,
+        on_event=lambda event: _is_in_section_two(event) and is_denoised.set(),
+    )  # fmt: skip
+    assert len(found) == 33
+
+
+def _is_in_section_two(event: Event) -> bool:
+    return isinstance(event, StepDone) and event.render_index == 1
 
 
 def test_key_and_address_stay_out_of_the_file(

@@ -38,7 +38,8 @@ class Statistics(TypedDict):
     total_s: float
     """Wall time of the run, seconds."""
     stage_s: dict[str, float]
-    """Seconds by stage."""
+    """Seconds by stage. What is written while the next section is denoised counts for as long as
+    the run waited for it."""
     step_s: float
     """Mean seconds of one denoising step."""
     section_s: dict[str, float]
@@ -151,11 +152,13 @@ class StepDone(Event):
 class SectionDone(Event):
     """A section is rendered, decoded and on disk; a killed run resumes after it.
 
+    Where sections are written while the next one is denoised, that one has begun by now.
+
     Attributes:
         section: index of the section, from the start of the video.
         render_index: sections rendered before this one.
         num_sections: sections of the run.
-        seconds: wall time of this section.
+        seconds: wall time of this section, less what was written beside the next one.
         segment: path of the frames that became final with it, or None if none did yet.
         drift: how far it has drifted from the first-rendered section; None if not watched.
         num_rerolls: how often it was made again because it drifted.

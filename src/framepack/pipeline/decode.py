@@ -63,10 +63,6 @@ class SettledFrames:
         """
         return _frames(self.pixels, self.start_frame, num_frames)
 
-    def num_frames(self, num_frames: int) -> int:
-        """How many frames :meth:`frames` yields."""
-        return _num_kept(self.pixels, self.start_frame, num_frames)
-
 
 @dataclass(frozen=True)
 class Seam:
@@ -195,10 +191,6 @@ def joined_start(plan: Plan, section: Section) -> int:
 def _frames(
     pixels: Tensor, start_frame: int, num_frames: int, batch: int = 8
 ) -> Iterator[NDArray[np.uint8]]:
-    end = _num_kept(pixels, start_frame, num_frames)
-    for first in range(0, end, batch):
+    end = min(pixels.shape[2], num_frames - start_frame)
+    for first in range(0, max(end, 0), batch):
         yield images.to_frames(pixels[:, :, first : min(first + batch, end)])
-
-
-def _num_kept(pixels: Tensor, start_frame: int, num_frames: int) -> int:
-    return max(min(pixels.shape[2], num_frames - start_frame), 0)

@@ -42,7 +42,7 @@ from framepack.pipeline.memory_retries import retrying
 from framepack.pipeline.offloading import section_tokens
 from framepack.pipeline.preview import PreviewWriter
 from framepack.pipeline.reroll import drift_score, measured, other_noise
-from framepack.pipeline.run_state import Carried, RunState
+from framepack.pipeline.run_state import RunState
 from framepack.pipeline.statistics import RunStatistics
 from framepack.pipeline.takes import first_state
 from framepack.pipeline.vae import open_decoder
@@ -65,8 +65,9 @@ def generate(
     """Make the video of a plan, or go on where an earlier process stopped.
 
     Pull the events to make it happen; close the iterator to cancel, which takes effect
-    within one step. The workspace then stays resumable, as it does when the process is
-    killed, and the finished video is the same as that of an undisturbed run.
+    within one step, and when a section that is being written is on the disk. The workspace
+    then stays resumable, as it does when the process is killed, and the finished video is the
+    same as that of an undisturbed run.
 
     Args:
         plan: the workspace's plan.
@@ -78,7 +79,8 @@ def generate(
 
     Yields:
         Planned; StageStarted for load and encode; for each section StageStarted for denoise,
-        decode and write, StepDone for each step and SectionDone; StageStarted for write; Finished.
+        decode and write, StepDone for each step and SectionDone, which may come among the steps
+        of the next section; StageStarted for write; Finished.
 
     Raises:
         WorkspaceError: the run directory is in use, damaged, belongs to other weights, or the
@@ -123,13 +125,13 @@ def _make(
     noises = section_noises(
         plan, _section_shape(plan, conditions), first_render_index=state.num_done
     )
-    is_beside = storing.costs_nothing_beside(components.device)
+    is_beside = _is_decoded_beside(plan) or storing.costs_nothing_beside(components.device)
     with storing.SectionStore(workspace, state, stats, is_beside=is_beside) as store:
         run = _Run(workspace, components, conditions, stats, store)
-        carried = state.carried
+        history = state.history
         for section, noise in zip(plan.sections[state.num_done :], noises, strict=True):
-            render = partial(run.render, section, carried, noise)
-            carried = yield from retrying(render, components, stats, section=section.index)
+            render = partial(run.render, section, history, noise)
+            history = yield from retrying(render, components, stats, section=section.index)
 
     yield StageStarted(elapsed_s=stats.elapsed_s, stage="write")
     yield _finish(workspace, store.state, stats, components.device)
@@ -159,7 +161,7 @@ class _Attempt:
 
     latents: Tensor
     history: LatentHistory
-    settled: SettledFrames
+    settle: Callable[[], SettledFrames]
     measures: SectionMeasures | None
     drift: float
     num_skipped_steps: int
@@ -177,38 +179,36 @@ class _Run:
     tables: RunTables = field(default_factory=RunTables)
 
     def render(
-        self, section: Section, before: Carried, noise: Tensor
-    ) -> Generator[Event, None, Carried]:
-        """Denoise, decode and blend one section, have it stored, and return what it leaves."""
-        plan, stats, store = self.workspace.plan, self.stats, self.store
+        self, section: Section, history: LatentHistory, noise: Tensor
+    ) -> Generator[Event, None, LatentHistory]:
+        """Denoise, decode and blend one section, have it stored, and return the history."""
+        plan, stats = self.workspace.plan, self.stats
         num_steps = plan.request.num_inference_steps - plan.num_spared_steps
         number = section.render_index + 1
         logger.info("section %d, %d of %d", section.index, number, plan.num_sections)
         started_s = stats.elapsed_s
 
-        attempt, num_rerolls, num_skipped = yield from self._best_attempt(section, before, noise)
-        carried = Carried(
-            attempt.history, attempt.settled.seam, before.reference or attempt.measures
-        )
-        yield from store.stored(wait=True)
+        attempt, num_rerolls, num_skipped = yield from self._best_attempt(section, history, noise)
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="write", section=section.index)
         stats.num_skipped_steps += num_skipped  # here, for what is given up does not count
         stats.note_memory(self.components.device)
         rendered = storing.Rendered(
             section,
             attempt.latents,
-            attempt.settled,
-            carried,
+            attempt.history,
+            attempt.settle,
             started_s,
+            num_steps * (1 + num_rerolls),
+            measures=attempt.measures,
             drift=attempt.drift if plan.request.reroll else None,
             num_rerolls=num_rerolls,
         )
-        store.put(rendered, num_steps=num_steps * (1 + num_rerolls))
-        yield from store.stored()
-        return carried
+        self.store.put(rendered)
+        yield from self.store.stored()
+        return attempt.history
 
     def _best_attempt(
-        self, section: Section, before: Carried, noise: Tensor
+        self, section: Section, history: LatentHistory, noise: Tensor
     ) -> Generator[Event, None, tuple[_Attempt, int, int]]:
         """Make a section, again from other noise as long as it drifts and may be.
 
@@ -217,36 +217,42 @@ class _Run:
             that were skipped in all.
         """
         plan = self.workspace.plan
-        attempt = yield from self._attempt(section, before, noise)
+        attempt = yield from self._attempt(section, history, noise)
         num_rerolls, num_skipped = 0, attempt.num_skipped_steps
         while attempt.drift > plan.request.drift_limit and num_rerolls < plan.request.reroll:
             num_rerolls += 1
             other = other_noise(plan, section, num_rerolls, noise.shape)
-            again = yield from self._attempt(section, before, other)
+            again = yield from self._attempt(section, history, other)
             num_skipped += again.num_skipped_steps
             attempt = min(attempt, again, key=lambda each: each.drift)
         return attempt, num_rerolls, num_skipped
 
     def _attempt(
-        self, section: Section, before: Carried, noise: Tensor
+        self, section: Section, history: LatentHistory, noise: Tensor
     ) -> Generator[Event, None, _Attempt]:
         """Denoise and decode a section, and measure it if sections that drift are made again."""
         plan, stats = self.workspace.plan, self.stats
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="denoise", section=section.index)
-        latents, num_skipped = yield from self._denoise(section, before, noise)
-        history = before.history.add(latents)
+        latents, num_skipped = yield from self._denoise(section, history, noise)
+        history = history.add(latents)
 
+        yield from self.store.stored(wait=True)  # its seam is blended with
         yield StageStarted(elapsed_s=stats.elapsed_s, stage="decode", section=section.index)
+        before, start = self.store.state, self.conditions.start_latent
+        settle = partial(
+            decode_section, plan, section, history, start, before.seam, self.components.decode
+        )
+        if _is_decoded_beside(plan):
+            return _Attempt(latents, history, settle, None, 0.0, num_skipped)
         with stats.stage("decode"):
-            start, decode = self.conditions.start_latent, self.components.decode
-            settled = decode_section(plan, section, history, start, before.seam, decode)
+            settled = settle()
             stats.count_tiles(*self.components.tile_counts)
             measures = measured(settled) if plan.request.reroll else None
         drift = drift_score(measures, before.reference) if measures is not None else 0.0
-        return _Attempt(latents, history, settled, measures, drift, num_skipped)
+        return _Attempt(latents, history, lambda: settled, measures, drift, num_skipped)
 
     def _denoise(
-        self, section: Section, before: Carried, noise: Tensor
+        self, section: Section, history: LatentHistory, noise: Tensor
     ) -> Generator[Event, None, tuple[Tensor, int]]:
         """Turn noise into the section's latents [1, C, T, h, w], next to the packed history.
 
@@ -254,7 +260,7 @@ class _Run:
             The latents, and how many steps were skipped.
         """
         plan, stats = self.workspace.plan, self.stats
-        window = before.history.window(
+        window = history.window(
             section.indices,
             # Only here: in later sections real history has taken its place.
             end_latent=self.conditions.end_anchor if section.is_first_rendered else None,
@@ -305,6 +311,14 @@ def _made_with(components: Components) -> dict[str, str]:
         "dtype": str(components.dtype).removeprefix("torch."),
         **components.networks.execution_record,
     }
+
+
+def _is_decoded_beside(plan: Plan) -> bool:
+    """Whether sections are decoded while the next one is denoised: on another computer alone.
+
+    Here decoding would take the device's time and memory from the next section.
+    """
+    return plan.request.vae == "remote" and not plan.request.reroll
 
 
 def _section_shape(plan: Plan, conditions: Conditions) -> tuple[int, ...]:

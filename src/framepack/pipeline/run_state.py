@@ -8,7 +8,7 @@ from framepack.media.drift import SectionMeasures
 from framepack.pipeline.decode import Seam
 from framepack.pipeline.history import LatentHistory
 
-__all__ = ["Carried", "RunState", "Segment"]
+__all__ = ["RunState", "Segment"]
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,6 @@ class Segment:
     start_frame: int
     num_frames: int
     sha256: str
-
-
-@dataclass(frozen=True)
-class Carried:
-    """What a section takes from those before it.
-
-    Attributes:
-        history: latents that it looks back on.
-        seam: frames that it will cross-fade with; None when there are none.
-        reference: what the first-rendered section looks like, where drift is watched.
-    """
-
-    history: LatentHistory
-    seam: Seam | None
-    reference: SectionMeasures | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +47,3 @@ class RunState:
     segments: tuple[Segment, ...]
     statistics: Mapping[str, Any]
     reference: SectionMeasures | None = None
-
-    @property
-    def carried(self) -> Carried:
-        """What the next section takes from those before it."""
-        return Carried(self.history, self.seam, self.reference)

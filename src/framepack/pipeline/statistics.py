@@ -73,11 +73,10 @@ class RunStatistics:
                 return
             yield item, self.stage_s[name] - before
 
-    def end_section(self, num_steps: int, num_frames: int) -> None:
+    def end_section(self, num_steps: int) -> None:
         """Count a finished section."""
         self.num_sections += 1
         self.num_steps += num_steps
-        self.num_frames += num_frames
 
     def count_tiles(self, num_decoded: int, num_reused: int) -> None:
         """Count the temporal tiles of a decoded window."""

@@ -1,12 +1,12 @@
 """Put sections on the disk, beside the denoising of the next one where that costs it nothing.
 
-A section counts as finished when the run's state says so, and only then is it told. What is
-written is written in the order of rendering, one section at a time, and the process that is
-killed meanwhile goes on from the section before it, as it does at any other moment.
+A section counts as finished when the run's state says so, and only then is it told. Sections
+are stored in the order of rendering, one at a time, and a process that is killed meanwhile goes
+on from the section before, as it does at any other moment.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -19,8 +19,10 @@ from torch import Tensor
 from framepack.domain.errors import WorkspaceError, is_out_of_memory
 from framepack.domain.events import SectionDone
 from framepack.domain.plan import Section
+from framepack.media.drift import SectionMeasures
 from framepack.pipeline.decode import SettledFrames
-from framepack.pipeline.run_state import Carried, RunState
+from framepack.pipeline.history import LatentHistory
+from framepack.pipeline.run_state import RunState
 from framepack.pipeline.statistics import RunStatistics
 from framepack.pipeline.workspace import Workspace
 
@@ -44,18 +46,23 @@ class Rendered:
     Attributes:
         section: of the plan.
         latents: [1, C, T, h, w].
-        settled: frames that became final with it.
-        carried: what the next section takes from it and those before.
+        history: what the next section looks back on.
+        settle: gives the frames that became final with it; decodes them, if that is done
+            elsewhere.
         started_s: of the run's time, when it was begun.
+        num_steps: denoising steps that went into it.
+        measures: of its frames, where drift is watched.
         drift: how far it drifts; None if not watched.
         num_rerolls: how often it was made again because it drifted.
     """
 
     section: Section
     latents: Tensor
-    settled: SettledFrames
-    carried: Carried
+    history: LatentHistory
+    settle: Callable[[], SettledFrames]
     started_s: float
+    num_steps: int
+    measures: SectionMeasures | None = None
     drift: float | None = None
     num_rerolls: int = 0
 
@@ -70,13 +77,13 @@ class _Pending:
 class SectionStore(AbstractContextManager["SectionStore"]):
     """Stores the sections of a run, at most one of them beside other work.
 
-    Leaving the ``with`` block, in whatever way, waits for what is being written.
+    Leaving the ``with`` block, in whatever way, waits for what is being stored.
 
     Args:
         workspace: of the run, locked.
         state: what it holds.
-        stats: of the run; time counts as far as the run waits for the disk.
-        is_beside: write in a thread while the caller goes on; else :meth:`put` does the work.
+        stats: of the run; time counts as far as the run waits.
+        is_beside: store in a thread while the caller goes on; else :meth:`put` does the work.
 
     Attributes:
         state: what is on the disk.
@@ -94,40 +101,39 @@ class SectionStore(AbstractContextManager["SectionStore"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for what is being written; if that fails now, the run is ending anyway."""
+        """Wait for what is being stored; if that fails now, the run is ending anyway."""
         if self._thread is not None:
             self._thread.shutdown(wait=True)
         if self._pending is not None and (error := self._pending.state.exception()):
             index = self._pending.rendered.section.index
             logger.warning("section %d could not be stored: %s", index, error)
 
-    def put(self, rendered: Rendered, *, num_steps: int) -> None:
+    def put(self, rendered: Rendered) -> None:
         """Begin to store a section, when the one before it is stored; see :meth:`stored`.
 
         The last section is waited for.
 
         Args:
             rendered: the section; its tensors must not change any more.
-            num_steps: denoising steps that went into it.
 
         Raises:
-            WorkspaceError: the disk is full or refuses, or memory ran out.
+            FramePackError: it cannot be decoded elsewhere, the disk is full or refuses, or
+                memory ran out; where it is stored beside other work, :meth:`stored` raises it.
         """
         assert self._pending is None, "the section before is told first"
-        stats, section, carried = self._stats, rendered.section, rendered.carried
-        num_frames = rendered.settled.num_frames(self._workspace.plan.num_kept_frames)
-        stats.end_section(num_steps, num_frames)
+        stats, section, before = self._stats, rendered.section, self.state
+        stats.end_section(rendered.num_steps)
         # Copied here, for a thread's copies would wait for the steps of the next section.
-        history = replace(carried.history, latents=carried.history.latents.cpu())
+        history = replace(rendered.history, latents=rendered.history.latents.cpu())
         state = RunState(
             num_done=section.render_index + 1,
             history=history,
-            seam=carried.seam,
-            segments=self.state.segments,
+            seam=None,
+            segments=before.segments,
             statistics=stats.to_state(),
-            reference=carried.reference,
+            reference=before.reference or rendered.measures,
         )
-        store = partial(self._store, section, rendered.latents.cpu(), rendered.settled, state)
+        store = partial(self._store, section, rendered.latents.cpu(), rendered.settle, state)
         with stats.stage("write"):
             if self._thread is None or section.is_last_rendered:
                 done = Future[RunState]()
@@ -143,22 +149,28 @@ class SectionStore(AbstractContextManager["SectionStore"]):
             wait: until it is stored; else say nothing of one that is not.
 
         Raises:
-            WorkspaceError: it cannot be stored.
+            FramePackError: as for :meth:`put`.
         """
         pending = self._pending
         if pending is None or not (wait or pending.state.done()):
             return
         with self._stats.stage("write"):
             self.state = pending.state.result()
+        self._stats.num_frames = self.state.statistics["num_frames"]
         self._pending = None
         yield self._told(pending)
 
     @torch.inference_mode()
     def _store(
-        self, section: Section, latents: Tensor, settled: SettledFrames, state: RunState
+        self,
+        section: Section,
+        latents: Tensor,
+        settle: Callable[[], SettledFrames],
+        state: RunState,
     ) -> RunState:
         """Write frames and latents, and then the state, which says that they are there."""
         workspace = self._workspace
+        settled = settle()
         try:
             segment = workspace.write_segment(
                 section.segment_name,
@@ -166,8 +178,14 @@ class SectionStore(AbstractContextManager["SectionStore"]):
                 settled.frames(workspace.plan.num_kept_frames),
             )
             workspace.save_latents(section, latents)
+            state = replace(state, seam=settled.seam)
             if segment is not None:
-                state = replace(state, segments=(*state.segments, segment))
+                num_frames = state.statistics["num_frames"] + segment.num_frames
+                state = replace(
+                    state,
+                    segments=(*state.segments, segment),
+                    statistics={**state.statistics, "num_frames": num_frames},
+                )
             workspace.commit(state)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
