@@ -70,7 +70,9 @@ export class Player {
 
   change(kind, name, video) {
     const before = this.video;
-    const resume = before && { time: before.currentTime, isPaused: before.paused };
+    // One that never began, or came to its end, was not paused by anybody.
+    const isPaused = before?.paused && !before.ended && before.played.length > 0;
+    const resume = before && { time: before.currentTime, isPaused };
     this.growing?.close();
     this.growing = null;
     this.video = null;
