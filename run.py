@@ -200,9 +200,9 @@ def run_tests(arguments: Sequence[str]) -> int:
     if set(arguments) - {"--full"}:
         checks = []
     else:
-        # Processes of one thread each, and one more than cores: tests of servers and of browsers
-        # wait for their own processes half of the time.
-        workers = min(MOST_WORKERS, (os.cpu_count() or 1) + 1)
+        # Processes of one thread each. With more than cores, servers and browsers, which have
+        # processes of their own, wait for each other.
+        workers = min(MOST_WORKERS, os.cpu_count() or 1)
         tests += ["-n", str(workers)]
         environment.setdefault("OMP_NUM_THREADS", "1")
     failed = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.decisions import decide_with_outputs, plan_of
-from framepack.domain.errors import FramePackError, InvalidRequest, RunInUse, as_bad_input
+from framepack.domain.errors import FramePackError, InvalidRequest, RunInUse
 from framepack.domain.events import Event, Finished, Planned, Statistics
 from framepack.domain.plan import Plan
 from framepack.domain.request import GenerationRequest
@@ -190,7 +190,7 @@ def begin(
     decided, spec = decide_with_outputs(asked, settings, outputs.video, ask_torch=True)
     folders = locate_all(spec, settings) if components is None else {}
     # What takes no torch, whose import takes seconds, is checked before this line.
-    from framepack.pipeline.component_files import check_widths
+    from framepack.pipeline.components import check_loading
     from framepack.pipeline.enhance import enhance
     from framepack.pipeline.vae import check_vae
     from framepack.pipeline.workspace import Workspace
@@ -198,8 +198,7 @@ def begin(
     from framepack.weights.lora_request import check_loras
 
     if folders:
-        with as_bad_input():
-            check_widths(folders)
+        check_loading(folders, settings)
     check_loras(decided.request.loras, spec, settings)
     check_vae(decided.request, spec, settings, components)
     check_rife(decided.request)
@@ -250,6 +249,7 @@ def stream_resume(
     components: "Components | None" = None,
 ) -> Iterator[Event]:
     """Finish a stopped run while telling what happens; see :func:`resume` and :func:`stream`."""
+    from framepack.pipeline.components import check_loading
     from framepack.pipeline.vae import check_vae
     from framepack.pipeline.workspace import Workspace
     from framepack.weights.locate import locate_all
@@ -260,7 +260,7 @@ def stream_resume(
     workspace.delivery.outputs.check(planned.codec, one_frame=planned.one_frame)
     spec = resolve_spec(workspace.plan.model, workspace.plan.variant)
     if components is None:
-        locate_all(spec, settings)
+        check_loading(locate_all(spec, settings), settings)
     check_vae(workspace.plan.request, spec, settings, components)
     load = _loader(spec, settings, components, workspace)
     return _events(workspace, load, settings, is_new=False)

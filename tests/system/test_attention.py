@@ -1,5 +1,6 @@
 """A run goes on with the attention it began with, to the bit, whatever is chosen by then."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from tests.helpers.runs import SECTION_FRAMES, SMALL, seconds
 
 import framepack
+from framepack.cli.main import main
 from framepack.domain.events import SectionDone
 from framepack.models import cpu_attention
 from framepack.models.linear import has_onednn
@@ -73,3 +75,25 @@ def test_another_by_name_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureF
     for _ in framepack.stream_resume(run_dir, settings=settings(attention="sdpa")):
         pass
     assert "began with attention onednn and goes on with sdpa" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacks"),
+    [
+        (["--attention", "flash"], "attention flash was asked for, but"),
+        pytest.param(
+            ["--quantize", "transformer=sdnq-int8"],
+            "sdnq",
+            marks=pytest.mark.skipif(find_spec("sdnq") is not None, reason="sdnq is installed"),
+        ),
+    ],
+)
+def test_what_cannot_run_here_is_refused_before_anything_is_said_or_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: list[str], lacks: str
+) -> None:
+    command = ["generate", "--prompt", "x", "--model", "tiny", "-o", str(tmp_path / "out.mp4")]
+    assert main([*command, *asked]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[0].startswith("Error: ")
+    assert lacks in " ".join(said)
+    assert not list(tmp_path.glob("**/run.json"))

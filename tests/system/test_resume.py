@@ -109,13 +109,13 @@ def _start_and_kill(
     assert child.returncode in (0, -signal.SIGKILL)
 
 
-_QUICK = (7, 12)
+_QUICK = {(7, "in turn"), (12, "in turn"), (8, "beside")}
+_KILLS = [(number, stored) for stored in ("in turn", "beside") for number in range(20)]
 
 
-@pytest.mark.parametrize("stored", ["in turn", "beside"])
 @pytest.mark.parametrize(
-    "number",
-    [n if n in _QUICK else pytest.param(n, marks=pytest.mark.full) for n in range(20)],
+    ("number", "stored"),
+    [kill if kill in _QUICK else pytest.param(*kill, marks=pytest.mark.full) for kill in _KILLS],
 )
 def test_a_killed_run_is_finished_frame_by_frame_the_same(
     number: int,

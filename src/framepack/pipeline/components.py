@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from framepack.domain.choices import Offload
+from framepack.domain.errors import as_bad_input
 from framepack.domain.fallbacks import FALLBACKS, Fallback
 from framepack.domain.settings import Settings
 from framepack.models.autoencoder import LatentPreview, TileCounts
@@ -45,7 +46,7 @@ from framepack.weights.checkpoint import locate_all
 from framepack.weights.hashing import HashCache, hash_folder
 from framepack.weights.locate import read_json
 
-__all__ = ["Components", "LoadProgress", "load_components"]
+__all__ = ["Components", "LoadProgress", "check_loading", "load_components"]
 
 _READERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
 
@@ -339,6 +340,25 @@ class Components:
                 check_vocabulary(name, processor, self.folders[_READERS[name]])
             self._processors[name] = processor
         return self._processors[name]
+
+
+def check_loading(folders: Mapping[str, Path], settings: Settings) -> None:
+    """Find out before any work what :func:`load_components` would refuse, without a weight.
+
+    Args:
+        folders: of the model, by component.
+        settings: of this machine.
+
+    Raises:
+        CheckpointError: files are of different models; names them.
+        InvalidRequest: the device, number format, attention or compiler asked for is not there,
+            or what is to be quantised cannot be here.
+    """
+    with as_bad_input():
+        check_widths(folders)
+    device = choose_device(settings.device)
+    Execution.of(settings, folders["transformer"], device)
+    Quantization.of(settings, folders, device)
 
 
 def load_components(

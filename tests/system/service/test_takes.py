@@ -97,6 +97,7 @@ def test_a_take_that_was_stopped_goes_on_where_it_was(bench: Bench, tmp_path: Pa
         if event["event"] == "SectionDone":
             bench.workshop.wait_after = lambda _: None
             bench.client.post(f"/v1/videos/{takes[0]}/pause")
+            until(lambda: bench.workshop.is_told_to_stop)
 
     takes: list[str] = []
     bench.client.post("/v1/queue/pause")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.hooks._helpers import TransformerBlockRegistry
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from peft import LoraConfig
 from tests.helpers.networks import build, predict, relative_error, section_inputs
 from torch import nn
@@ -64,7 +65,11 @@ def test_step_cache_skips_blocks() -> None:
     assert len(calls) == 1
 
 
-def test_attention_backend_reaches_every_attention() -> None:
+def test_attention_backend_reaches_every_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    # diffusers makes it the whole process's; other tests compare bits.
+    monkeypatch.setattr(
+        _AttentionBackendRegistry, "_active_backend", _AttentionBackendRegistry._active_backend
+    )
     model = build()
     inputs = section_inputs(SECTION, prompt_lengths=(23, 30))
     expected = predict(model, inputs)
