@@ -177,8 +177,17 @@ def _model(model: ModelFiles, machine: Machine) -> Finding:
     if lack is not None:
         where = "" if model.is_present else f" Its weights: {_where_from(model)}."
         return Finding(model.model, "note", f"{model.title}: no, {lack[0]}.{where}", lack[1])
-    placement = place_published(_device_gb(machine), machine.memory_gb)
-    how = f" ({placement_text(placement)})" if placement else ""
+    placement = place_published(_device_gb(machine), machine.memory_gb, machine.allowed)
+    asked = machine.allowed.title
+    if placement is None and asked:
+        return Finding(
+            model.model,
+            "note",
+            f"{model.title}: no, it does not fit as the settings have it ({asked})",
+            "allow more of the device, or another way to place networks",
+        )
+    with_settings = f"; settings: {asked}" if asked else ""
+    how = f" ({placement_text(placement)}{with_settings})" if placement else ""
     if model.is_present:
         text = f"{model.title}: yes{how}, {model.size_gb:.1f} GB here"
         return Finding(model.model, "good", text)

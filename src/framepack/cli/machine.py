@@ -17,6 +17,7 @@ from framepack.domain.errors import CheckpointError, MissingWeights
 from framepack.domain.settings import Settings, settings_path
 from framepack.models.spec import PRESETS, ModelSpec
 from framepack.pipeline.hardware import PUBLISHED_HEAD_DIM, Card, find_cards, torch_build
+from framepack.pipeline.published import Allowed
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +133,7 @@ class Machine:
         models: the presets.
         settings_file: the settings file, whether or not it exists.
         offline: the network is not to be used.
+        allowed: what the settings allow of the device.
     """
 
     framepack: str
@@ -147,6 +149,7 @@ class Machine:
     models: tuple[ModelFiles, ...]
     settings_file: str
     offline: bool
+    allowed: Allowed = field(default_factory=Allowed)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""
@@ -174,6 +177,7 @@ def examine(settings: Settings) -> Machine:
         models=tuple(_model(spec, settings) for spec in PRESETS.values()),
         settings_file=str(settings_path()),
         offline=settings.offline,
+        allowed=Allowed.of(settings),
     )
 
 

@@ -14,8 +14,10 @@ __all__ = [
     "TORCHAO_FORMATS",
     "Part",
     "QuantFormat",
+    "can_be_streamed",
     "in_words",
     "read_quantize",
+    "weight_bytes",
 ]
 
 Part = Literal["transformer", "text", "vision", "vae"]
@@ -89,6 +91,28 @@ def read_quantize(value: object) -> dict[Part, QuantFormat]:
 def in_words(formats: Mapping[str, str]) -> str:
     """What is quantised, for logs and run records: ``transformer fp8, text int8``."""
     return ", ".join(f"{part} {kept_as}" for part, kept_as in formats.items()) or "none"
+
+
+def can_be_streamed(kept_as: QuantFormat) -> bool:
+    """Whether blocks in a format can lie in host memory and come to the device in turn.
+
+    The scales of nf4 are no tensors of the network, so they would be left behind.
+    """
+    return kept_as != "nf4"
+
+
+def weight_bytes(kept_as: QuantFormat, shape: tuple[int, int]) -> int:
+    """Bytes of a quantised weight [out, in], scales included."""
+    out, width = shape
+    numbers, row = out * width, 4  # an fp32 scale
+    if kept_as in ("int8", "int8-dynamic"):
+        return numbers + out * (row + 1)  # and a zero point
+    if kept_as in ("fp8", "fp8-dynamic", "sdnq-int8"):
+        return numbers + out * row
+    if kept_as == "nf4":
+        return -(-numbers // 2) + 4 * -(-numbers // 64)  # a scale for each 64 numbers
+    assert kept_as == "sdnq-uint4"
+    return -(-numbers // 2) + 8 * out * -(-width // 64)  # scale and zero point for each 64
 
 
 def _pairs(value: object) -> list[tuple[str, str]]:

@@ -1,8 +1,20 @@
 """What the published 13B models take of a device: reckoned without torch or their files."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass, field
+from typing import Self
 
+from framepack.domain.choices import Offload
+from framepack.domain.memory_size import memory_size_bytes
+from framepack.domain.quantization import (
+    PARTS,
+    Part,
+    QuantFormat,
+    can_be_streamed,
+    in_words,
+    weight_bytes,
+)
+from framepack.domain.settings import Settings
 from framepack.memory.placement import (
     DecodeSize,
     NetworkSize,
@@ -12,7 +24,7 @@ from framepack.memory.placement import (
     section_working_bytes,
 )
 
-__all__ = ["needed_gb", "place_published", "placement_text"]
+__all__ = ["Allowed", "needed_gb", "place_published", "placement_text"]
 
 PUBLISHED_MEMORY_GB = 6.0
 """Memory of an accelerator that they are offered on by default, GB of 10**9 bytes.
@@ -29,18 +41,70 @@ _SECTION_TOKENS = 18_795  # of 480 x 832, with text and picture
 _DECODE = DecodeSize(480, 832, 34_816)  # bytes per pixel of 17 frames in fp16
 
 
-def _linear(inner: int, outer: int) -> int:
-    return 2 * (inner * outer + outer)
+@dataclass(frozen=True)
+class Allowed:
+    """What the settings allow of a device, and ask of the networks.
+
+    Attributes:
+        budget_gb: of the device, GB of 10**9 bytes; None for all of it.
+        reserve_gb: of that, to be left alone.
+        offload: where networks may lie.
+        quantize: how weights are kept, by part of the model.
+    """
+
+    budget_gb: float | None = None
+    reserve_gb: float = 0.0
+    offload: Offload = "auto"
+    quantize: Mapping[Part, QuantFormat] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those of the settings.
+
+        Raises:
+            InvalidRequest: a size of memory that cannot be read.
+        """
+        budget, reserve = settings.vram_budget, settings.vram_reserve
+        return cls(
+            memory_size_bytes(budget, "vram_budget") / 1e9 if budget is not None else None,
+            memory_size_bytes(reserve, "vram_reserve") / 1e9 if reserve is not None else 0.0,
+            settings.offload,
+            dict(settings.quantize),
+        )
+
+    @property
+    def title(self) -> str:
+        """What differs from the ordinary, for people; empty if nothing does."""
+        said = []
+        if self.budget_gb is not None:
+            said.append(f"vram_budget {self.budget_gb:.1f} GB")
+        if self.reserve_gb:
+            said.append(f"vram_reserve {self.reserve_gb:.1f} GB")
+        if self.offload != "auto":
+            said.append(f"offload {self.offload}")
+        if self.quantize:
+            said.append(f"quantize {in_words(self.quantize)}")
+        return ", ".join(said)
 
 
-def _transformer() -> NetworkSize:
-    """In bf16: 20 double-stream, 40 single-stream blocks and two of the text's refiner."""
-    square, out = _linear(_DIM, _DIM), _linear(_HIDDEN, _DIM)
-    wide = _linear(_DIM, _HIDDEN)
+def _linear(inner: int, outer: int, kept_as: QuantFormat = "none") -> int:
+    weights = 2 * inner * outer if kept_as == "none" else weight_bytes(kept_as, (outer, inner))
+    return weights + 2 * outer
+
+
+def _transformer(kept_as: QuantFormat = "none") -> NetworkSize:
+    """In bf16: 20 double-stream, 40 single-stream blocks and two of the text's refiner.
+
+    Args:
+        kept_as: how the weights of attentions and feed-forwards are, but for the refiner's.
+    """
+    square, out = _linear(_DIM, _DIM, kept_as), _linear(_HIDDEN, _DIM, kept_as)
+    wide = _linear(_DIM, _HIDDEN, kept_as)
     attention = 8 * square + 4 * 2 * _HEAD
     double = attention + 2 * (wide + out)
-    single = 3 * square + 2 * 2 * _HEAD + wide + _linear(_DIM + _HIDDEN, _DIM)
-    refiner = 4 * square + wide + out + _linear(_DIM, 2 * _DIM) + 4 * 2 * _DIM
+    single = 3 * square + 2 * 2 * _HEAD + wide + _linear(_DIM + _HIDDEN, _DIM, kept_as)
+    refiner = 4 * _linear(_DIM, _DIM) + _linear(_DIM, _HIDDEN) + _linear(_HIDDEN, _DIM)
+    refiner += _linear(_DIM, 2 * _DIM) + 4 * 2 * _DIM
     six, three = _linear(_DIM, 6 * _DIM), _linear(_DIM, 3 * _DIM)
     return NetworkSize(
         "transformer",
@@ -53,12 +117,25 @@ def _transformer() -> NetworkSize:
     )
 
 
-@cache
-def published_groups() -> Mapping[str, Sequence[NetworkSize]]:
-    """All their networks, by what is needed at the same time."""
-    llama = NetworkSize(
-        "text_encoder", 1_051_205_632, (436_224_000,) * 32, 1_051_197_440, 500_000_000
-    )
+def _llama(kept_as: QuantFormat) -> NetworkSize:
+    width, narrow, hidden = 4096, 1024, 14336
+    shapes = [(width, width)] * 2 + [(narrow, width)] * 2 + [(hidden, width)] * 3
+    block = 436_224_000
+    if kept_as != "none":
+        block += sum(weight_bytes(kept_as, shape) - 2 * shape[0] * shape[1] for shape in shapes)
+    return NetworkSize("text_encoder", 1_051_205_632, (block,) * 32, 1_051_197_440, 500_000_000)
+
+
+def published_groups(
+    quantize: Mapping[Part, QuantFormat] | None = None,
+) -> Mapping[str, Sequence[NetworkSize]]:
+    """All their networks, by what is needed at the same time.
+
+    Args:
+        quantize: how weights are kept, by part; of the two small encoders it is left out.
+    """
+    formats = quantize or {}
+    llama = _llama(formats.get("text", "none"))
     clip = NetworkSize("text_encoder_2", 247_000_000, working_bytes=37_000_000)
     siglip = NetworkSize("image_encoder", 857_000_000, working_bytes=128_000_000)
     vae = NetworkSize("vae", 493_000_000, layer_bytes=15_000_000, working_bytes=74_000_000)
@@ -66,7 +143,7 @@ def published_groups() -> Mapping[str, Sequence[NetworkSize]]:
         "text": (llama, clip),
         "vision": (siglip,),
         "vae": (vae,),
-        "transformer": (_transformer(),),
+        "transformer": (_transformer(formats.get("transformer", "none")),),
     }
 
 
@@ -79,23 +156,48 @@ def needed_gb(is_unified: bool) -> float:
     return UNIFIED_MEMORY_GB if is_unified else PUBLISHED_MEMORY_GB
 
 
-def place_published(memory_gb: float, host_gb: float | None = None) -> Placement | None:
+def place_published(
+    memory_gb: float, host_gb: float | None = None, allowed: Allowed | None = None
+) -> Placement | None:
     """Where their networks would lie on a device, for a section of 480 x 832; None if they cannot.
 
     Args:
         memory_gb: of the device, GB of 10**9 bytes.
         host_gb: of the machine, for what is streamed; None when it does not matter.
+        allowed: what may be used; all of it as it fits when None.
     """
-    try:
-        return plan_placement(
-            published_groups(),
-            _DECODE,
-            budget_bytes=int(memory_gb * 1e9),
-            reserve_bytes=_DRIVER_BYTES,
-            host_bytes=None if host_gb is None else int(host_gb * 1e9),
-        )
-    except PlacementError:
-        return None
+    allowed = allowed or Allowed()
+    room = int(memory_gb * 1e9) - _DRIVER_BYTES
+    if allowed.budget_gb is not None:
+        room = min(room, int(allowed.budget_gb * 1e9))
+    modes: Sequence[Offload] = (allowed.offload,)
+    if allowed.offload == "auto" and not all(map(can_be_streamed, allowed.quantize.values())):
+        modes = ("none", "model")
+    for mode in modes:
+        try:
+            placement = plan_placement(
+                published_groups(allowed.quantize),
+                _DECODE,
+                budget_bytes=room,
+                reserve_bytes=int(allowed.reserve_gb * 1e9),
+                mode=mode,
+                host_bytes=None if host_gb is None else int(host_gb * 1e9),
+            )
+        except PlacementError:
+            continue
+        if not _is_quantized_in_file(placement, allowed.quantize):
+            return placement
+    return None
+
+
+def _is_quantized_in_file(placement: Placement, quantize: Mapping[Part, QuantFormat]) -> bool:
+    """Whether it would leave weights in their file that are not as the file has them."""
+    return any(
+        each.from_disk and each.name in PARTS[part]
+        for part in quantize
+        for group in placement.groups.values()
+        for each in group
+    )
 
 
 def placement_text(placement: Placement) -> str:

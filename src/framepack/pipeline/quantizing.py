@@ -10,17 +10,21 @@ import torch
 from torch import nn
 
 from framepack.domain.errors import InvalidRequest
-from framepack.domain.quantization import PARTS, QuantFormat, in_words
+from framepack.domain.quantization import (
+    PARTS,
+    QuantFormat,
+    can_be_streamed,
+    in_words,
+    weight_bytes,
+)
 from framepack.domain.settings import Settings
 from framepack.models.tensor_parts import num_bytes
 from framepack.weights.checkpoint import find_weight_files, stored_shapes
 from framepack.weights.gguf_files import check_gguf
 from framepack.weights.quantize import (
-    can_be_streamed,
     check_format,
     is_quantized,
     takes_format,
-    weight_bytes,
 )
 from framepack.weights.quantized_files import check_stored, stored_method, stored_sizes
 

@@ -22,13 +22,11 @@ from framepack.domain.quantization import SDNQ_FORMATS, TORCHAO_FORMATS, QuantFo
 from framepack.models.tensor_parts import as_parameter, is_composed, with_dtype
 
 __all__ = [
-    "can_be_streamed",
     "check_format",
     "is_quantized",
     "quantize_network",
     "quantized_layers",
     "takes_format",
-    "weight_bytes",
 ]
 
 logger = logging.getLogger(__name__)
@@ -71,14 +69,6 @@ def check_format(kept_as: QuantFormat, part: str, device: torch.device) -> None:
         )
 
 
-def can_be_streamed(kept_as: QuantFormat) -> bool:
-    """Whether blocks in a format can lie in host memory and come to the device in turn.
-
-    The scales of nf4 are no tensors of the network, so they would be left behind.
-    """
-    return kept_as != "nf4"
-
-
 def quantized_layers(network: nn.Module, component: str) -> list[str]:
     """Names of the layers that are quantised, in the network's order.
 
@@ -107,20 +97,6 @@ def takes_format(key: str, num_dims: int, component: str) -> bool:
         return key.startswith(_BLOCKS) and not any(part.startswith("norm") for part in parts)
     is_norm = any("norm" in part for part in parts)
     return any(part.isdigit() for part in parts) and not is_norm
-
-
-def weight_bytes(kept_as: QuantFormat, shape: tuple[int, int]) -> int:
-    """Bytes of a quantised weight [out, in], scales included."""
-    out, width = shape
-    numbers, row = out * width, 4  # an fp32 scale
-    if kept_as in ("int8", "int8-dynamic"):
-        return numbers + out * (row + 1)  # and a zero point
-    if kept_as in ("fp8", "fp8-dynamic", "sdnq-int8"):
-        return numbers + out * row
-    if kept_as == "nf4":
-        return -(-numbers // 2) + 4 * -(-numbers // 64)  # a scale for each 64 numbers
-    assert kept_as == "sdnq-uint4"
-    return -(-numbers // 2) + 8 * out * -(-width // 64)  # scale and zero point for each 64
 
 
 def is_quantized(network: nn.Module) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from framepack.cli.diagnosis import Finding, diagnose
 from framepack.cli.machine import Attention, Compute, Folder, Machine, ModelFiles
 from framepack.pipeline.hardware import Card
+from framepack.pipeline.published import Allowed
 
 CPU = Compute("2.13.0+cpu", device="cpu", dtype="float32", reason="no accelerator", threads=2)
 GPU = Compute(
@@ -114,6 +115,19 @@ def test_a_card_in_between_is_told_what_is_streamed(
     between = replace(GPU, memory_gb=memory_gb)
     machine = replace(MACHINE, cards=(CARD,), compute=between, memory_gb=host_gb)
     assert text in _finding(machine, "i2v").text
+
+
+def test_what_the_settings_allow_is_reckoned_with_and_said() -> None:
+    card = replace(GPU, memory_gb=25.8)
+    machine = replace(MACHINE, cards=(CARD,), compute=card, memory_gb=64.0)
+    allowed = Allowed(budget_gb=6.0, quantize={"transformer": "fp8"})
+    found = _finding(replace(machine, allowed=allowed), "i2v").text
+    assert "of the transformer's 62 blocks stay on it" in found
+    assert "settings: vram_budget 6.0 GB, quantize transformer fp8" in found
+    none = _finding(replace(machine, allowed=Allowed(budget_gb=2.0)), "i2v")
+    assert none.level == "note"
+    assert "does not fit as the settings have it (vram_budget 2.0 GB)" in none.text
+    assert none.advice
 
 
 def test_a_card_with_a_torch_for_the_cpu_is_a_problem() -> None:

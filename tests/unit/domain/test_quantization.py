@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from framepack.domain.errors import InvalidRequest
-from framepack.domain.quantization import in_words, read_quantize
+from framepack.domain.quantization import (
+    can_be_streamed,
+    in_words,
+    read_quantize,
+    weight_bytes,
+)
 from framepack.domain.settings import Settings
 
 
@@ -60,3 +65,13 @@ def test_settings_take_it_from_file_variable_and_flag(
 def test_words_name_each_part_and_its_format() -> None:
     assert in_words(read_quantize("text=int8 fp8")) == "transformer fp8, text int8"
     assert in_words({}) == "none"
+
+
+def test_four_bits_count_their_scales() -> None:
+    assert weight_bytes("nf4", (64, 64)) == 64 * 32 + 4 * 64
+    assert weight_bytes("sdnq-uint4", (512, 256)) == 65536 + 2 * 4 * 512 * 4
+
+
+def test_scales_of_nf4_cannot_be_streamed() -> None:
+    assert not can_be_streamed("nf4")
+    assert can_be_streamed("fp8")

@@ -12,17 +12,15 @@ from torch import nn
 
 from framepack.domain.errors import InvalidRequest
 from framepack.domain.packing import forward_indices
-from framepack.domain.quantization import QuantFormat
+from framepack.domain.quantization import QuantFormat, weight_bytes
 from framepack.models.tensor_parts import num_bytes
 from framepack.weights import quantize
 from framepack.weights.quantize import (
-    can_be_streamed,
     check_format,
     is_quantized,
     quantize_network,
     quantized_layers,
     takes_format,
-    weight_bytes,
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -105,11 +103,6 @@ def test_the_size_that_is_planned_is_the_size_it_takes(
         else:
             planned += shape.numel() * dtype.itemsize
     assert num_bytes(model.parameters()) == planned
-
-
-def test_four_bits_count_their_scales() -> None:
-    assert weight_bytes("nf4", (64, 64)) == 64 * 32 + 4 * 64
-    assert weight_bytes("sdnq-uint4", (512, 256)) == 65536 + 2 * 4 * 512 * 4
 
 
 @pytest.mark.parametrize("kept_as", FORMATS)
@@ -195,11 +188,6 @@ def test_fp8_is_multiplied_by_devices_that_can(
     else:
         with pytest.raises(InvalidRequest, match="fp8-dynamic"):
             check_format("fp8-dynamic", "transformer", CUDA)
-
-
-def test_scales_of_nf4_cannot_be_streamed() -> None:
-    assert not can_be_streamed("nf4")
-    assert can_be_streamed("fp8")
 
 
 class _Params4bit(nn.Parameter):
