@@ -88,7 +88,7 @@ def read_quantize(value: object) -> dict[Part, QuantFormat]:
     return {part: known[formats[part]] for part in PARTS if formats.get(part, "none") != "none"}
 
 
-def in_words(formats: Mapping[str, str]) -> str:
+def in_words(formats: Mapping[Part, QuantFormat] | Mapping[str, str]) -> str:
     """What is quantised, for logs and run records: ``transformer fp8, text int8``."""
     return ", ".join(f"{part} {kept_as}" for part, kept_as in formats.items()) or "none"
 

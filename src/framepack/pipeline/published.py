@@ -83,7 +83,7 @@ class Allowed:
         if self.offload != "auto":
             said.append(f"offload {self.offload}")
         if self.quantize:
-            said.append(f"quantize {in_words({**self.quantize})}")
+            said.append(f"quantize {in_words(self.quantize)}")
         return ", ".join(said)
 
 
