@@ -29,7 +29,7 @@ from framepack.domain.choices import AttentionName
 from framepack.domain.packing import inverted_indices
 from framepack.models.attention import use_backend
 from framepack.models.cpu_attention import DTYPES
-from framepack.models.linear import prefers_onednn
+from framepack.models.linear import prefers_onednn_attention
 from framepack.models.reuse import Reuse
 from framepack.models.transformer import FramePackTransformer3DModel
 from framepack.pipeline.device import has_fast_bf16
@@ -191,7 +191,7 @@ def measure(row: Row, rounds: int, *, compiled: bool = False) -> dict[str, Any]:
 
 
 def _takes_onednn(row: Row) -> bool:
-    return row.dtype in DTYPES and prefers_onednn()
+    return row.dtype in DTYPES and prefers_onednn_attention()
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:

@@ -35,7 +35,7 @@ def suits_onednn(query: Tensor, key: Tensor, *, by_name: bool = False) -> bool:
         query.device.type == "cpu"
         and query.dtype in DTYPES
         and key.shape[1] >= LEAST_TOKENS
-        and (by_name or linear.prefers_onednn())
+        and (by_name or linear.prefers_onednn_attention())
     )
 
 

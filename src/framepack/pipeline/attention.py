@@ -12,7 +12,7 @@ from diffusers.models import attention_dispatch
 from framepack.domain.choices import Attention, AttentionName
 from framepack.domain.errors import InvalidRequest
 from framepack.models.attention_backends import BACKENDS, AttentionFacts, exact_candidates, lack
-from framepack.models.linear import has_onednn, prefers_onednn
+from framepack.models.linear import has_onednn, prefers_onednn_attention
 from framepack.pipeline.attention_probe import ProbeMemory, fastest, listed_times
 from framepack.pipeline.device import backend_name, device_name
 from framepack.pipeline.hardware import package_version
@@ -89,7 +89,7 @@ def find_facts(device: torch.device, dtype: torch.dtype, head_dim: int) -> Atten
         packages=packages,
         broken=frozenset(broken),
         has_onednn=has_onednn(),
-        prefers_onednn=prefers_onednn(),
+        prefers_onednn=prefers_onednn_attention(),
     )
 
 

@@ -88,7 +88,7 @@ def test_it_is_for_long_sequences_on_processors_that_prefer_it(
     preferred: bool,
     expected: bool,
 ) -> None:
-    monkeypatch.setattr(linear, "prefers_onednn", lambda: preferred)
+    monkeypatch.setattr(linear, "prefers_onednn_attention", lambda: preferred)
     streams = heads(tokens).to(dtype)
     assert suits_onednn(streams, streams) is expected
 
@@ -109,7 +109,7 @@ class TestWhenItIsTaken:
         for name in ("attend_with_onednn", "dispatch_attention_fn"):
             plain = getattr(attention_module, name)
             monkeypatch.setattr(attention_module, name, noting(name, plain))
-        monkeypatch.setattr(linear, "prefers_onednn", lambda: True)
+        monkeypatch.setattr(linear, "prefers_onednn_attention", lambda: True)
         return found
 
     def attend(self, attn: FramePackAttention, mask: Tensor | None = None) -> Tensor:
@@ -144,7 +144,7 @@ class TestWhenItIsTaken:
     def test_by_name_where_the_machine_would_not_take_it(
         self, calls: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(linear, "prefers_onednn", lambda: False)
+        monkeypatch.setattr(linear, "prefers_onednn_attention", lambda: False)
         attn = FramePackAttention(48, 3, 16)
         self.attend(attn)
         use_backend(attn, "onednn")

@@ -51,3 +51,14 @@ def test_onednn_is_for_processors_that_mkl_holds_back_on(
     module.prefers_onednn.cache_clear()
     assert not module.prefers_onednn()
     module.prefers_onednn.cache_clear()
+
+
+@pytest.mark.parametrize(("family", "expected"), [("25", False), ("26", True), ("", False)])
+def test_onednn_attention_is_for_processors_with_wide_units(
+    monkeypatch: pytest.MonkeyPatch, family: str, expected: bool
+) -> None:
+    monkeypatch.setattr(module, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(module, "_told", lambda name: family)
+    module.prefers_onednn_attention.cache_clear()
+    assert module.prefers_onednn_attention() is expected
+    module.prefers_onednn_attention.cache_clear()
