@@ -98,11 +98,6 @@ class Studio:
         fields = {"model": "tiny", "prompt": "the camera pans left", "duration_s": 1, "seed": 1}
         return self.wait(self.queue(**{**fields, **request})["id"])
 
-    def cancel(self, video_id: str) -> None:
-        """End a video that is being made, so that others need not wait for it."""
-        self.api.post(f"/v1/videos/{video_id}/cancel").raise_for_status()
-        self.wait(video_id, "cancelled")
-
     def queue(self, **request: Any) -> dict[str, Any]:
         """Have a video queued."""
         answer = self.api.post("/v1/videos", json=request)

@@ -40,7 +40,7 @@ class Scaled(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any, kwargs: Any = None) -> Any:
         if func is torch.ops.aten.detach.default:
             return cls(args[0].numbers, args[0].scale, args[0].dtype)
-        raise NotImplementedError(func)
+        return NotImplemented
 
 
 @pytest.fixture
