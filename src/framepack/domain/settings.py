@@ -300,6 +300,16 @@ class Settings(BaseSettings):
         return self._flags
 
     @property
+    def budget_bytes(self) -> int | None:
+        """``vram_budget`` in bytes; None for all of the device."""
+        return memory_size_bytes(self.vram_budget) if self.vram_budget is not None else None
+
+    @property
+    def reserve_bytes(self) -> int:
+        """``vram_reserve`` in bytes."""
+        return memory_size_bytes(self.vram_reserve) if self.vram_reserve is not None else 0
+
+    @property
     def hub_cache(self) -> Path:
         """Folder that the Hugging Face hub downloads into."""
         return self.hf_hub_cache or self.hf_home / "hub"

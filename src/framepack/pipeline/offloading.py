@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from framepack.domain.choices import Offload
-from framepack.domain.memory_size import memory_size_bytes
 from framepack.domain.plan import Plan
 from framepack.domain.settings import Settings
 from framepack.memory.placement import (
@@ -71,12 +70,7 @@ class MemoryLimits:
     @classmethod
     def of(cls, settings: Settings, offload: Offload | None = None) -> Self:
         """Those of the settings, or with another way to place networks."""
-        budget, reserve = settings.vram_budget, settings.vram_reserve
-        return cls(
-            offload or settings.offload,
-            memory_size_bytes(budget, "vram_budget") if budget is not None else None,
-            memory_size_bytes(reserve, "vram_reserve") if reserve is not None else 0,
-        )
+        return cls(offload or settings.offload, settings.budget_bytes, settings.reserve_bytes)
 
     def apply(self, free: int, total: int, held: int) -> tuple[int, int]:
         """Free and total bytes that may be used.

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from framepack.domain.choices import Offload
-from framepack.domain.memory_size import memory_size_bytes
 from framepack.domain.quantization import (
     PARTS,
     Part,
@@ -59,15 +58,11 @@ class Allowed:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Those of the settings.
-
-        Raises:
-            InvalidRequest: a size of memory that cannot be read.
-        """
-        budget, reserve = settings.vram_budget, settings.vram_reserve
+        """Those of the settings."""
+        budget, reserve = settings.budget_bytes, settings.reserve_bytes
         return cls(
-            memory_size_bytes(budget, "vram_budget") / 1e9 if budget is not None else None,
-            memory_size_bytes(reserve, "vram_reserve") / 1e9 if reserve is not None else 0.0,
+            budget / 1e9 if budget is not None else None,
+            reserve / 1e9,
             settings.offload,
             dict(settings.quantize),
         )

@@ -154,10 +154,10 @@ class SectionStore(AbstractContextManager["SectionStore"]):
         pending = self._pending
         if pending is None or not (wait or pending.state.done()):
             return
+        self._pending = None
         with self._stats.stage("write"):
             self.state = pending.state.result()
         self._stats.num_frames = self.state.statistics["num_frames"]
-        self._pending = None
         yield self._told(pending)
 
     @torch.inference_mode()
